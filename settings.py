@@ -1,0 +1,401 @@
+"""Every setting of the application: one table, one reader, one help text.
+
+An entry point calls `load()` once and passes the frozen result on; nothing else reads the
+environment. A bad environment is reported whole: one line for each bad value.
+Source of the platform's own variables: the platform's run-time environment (12-factor, III. Config).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Process = Literal["tcp", "web"]
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used; `problems` holds one line for each bad value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _flag(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError("use true or false") from None
+
+
+def _patterns(value: str) -> tuple[str, ...]:
+    patterns = tuple(part.strip() for part in value.split(",") if part.strip())
+    for pattern in patterns:
+        levels = pattern.split("/")
+        if levels.count("{device}") != 1:
+            raise ValueError(f"{pattern!r} needs {{device}} as exactly one whole level, as in devices/{{device}}/#")
+        if "#" in levels[:-1]:
+            raise ValueError(f"{pattern!r} may have # only as its last level")
+    return patterns
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise ValueError(f"use a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"use one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("use redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
+    return value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table. `default` None means: has to be set where `required_by` says so."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    help: str
+    unit: str = ""
+    is_secret: bool = False
+    aliases: tuple[str, ...] = ()
+    required_by: tuple[Process, ...] = ()
+    used_by: tuple[Process, ...] = ("tcp", "web")
+
+
+TCP: tuple[Process, ...] = ("tcp",)
+WEB: tuple[Process, ...] = ("web",)
+KIB, MIB, GIB = 1024, 1024 * 1024, 1024 * 1024 * 1024
+
+TABLE: tuple[Setting, ...] = (
+    # --- where things are
+    Setting("PORT", _between(1, 65535), "1883", "Port to listen on; the platform sets it."),
+    Setting("HOST", _text, "0.0.0.0", "Address to listen on; `make run` sets 127.0.0.1."),  # noqa: S104  the platform asks for it
+    Setting(
+        "REDIS_URL",
+        _redis_url,
+        None,
+        "The store. The platform's add-on sets SCALINGO_REDIS_URL.",
+        is_secret=True,
+        aliases=("SCALINGO_REDIS_URL",),
+        required_by=("tcp", "web"),
+    ),
+    Setting("TCP_URL", _text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."),
+    Setting("CONTAINER", _text, "", "Name of this container; the platform sets it.", used_by=TCP),
+    Setting("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "How much the processes log."),
+    # --- who may connect
+    Setting("MQTT_USERNAME", _text, "", "User name that devices connect with."),
+    Setting("MQTT_PASSWORD", _text, "", "Password that devices connect with.", is_secret=True, used_by=TCP),
+    Setting("ALLOW_ANONYMOUS", _flag, "false", "Let devices connect without a user name.", used_by=TCP),
+    Setting(
+        "DASHBOARD_USERNAME", _text, None, "User name for the dashboard and its API.", required_by=WEB, used_by=WEB
+    ),
+    Setting(
+        "DASHBOARD_PASSWORD",
+        _text,
+        None,
+        "Password for the dashboard and its API.",
+        is_secret=True,
+        required_by=WEB,
+        used_by=WEB,
+    ),
+    Setting(
+        "SECRET_KEY",
+        _text,
+        None,
+        "Signs the dashboard's session cookies.",
+        is_secret=True,
+        required_by=WEB,
+        used_by=WEB,
+    ),
+    Setting("API_TOKEN", _text, "", "Bearer token for the API; empty: HTTP Basic only.", is_secret=True, used_by=WEB),
+    # --- what is stored, and for how long
+    Setting(
+        "ACK_AFTER",
+        _one_of("memory", "disk"),
+        "memory",
+        "Acknowledge when the store has accepted a message (memory) or has fsynced it (disk).",
+        used_by=TCP,
+    ),
+    Setting(
+        "DEVICE_TOPICS",
+        _patterns,
+        "devices/{device}/#",
+        "Topic patterns that name a message's device, with commas; where none matches, the client id does.",
+    ),
+    Setting(
+        "QUIET_AFTER_S", _between(1, 86_400 * 30), "900", "A device without a message for this long is quiet.", "s"
+    ),
+    Setting(
+        "HISTORY_MESSAGES",
+        _between(1, 10_000_000),
+        "10000",
+        "Recent messages kept for each device.",
+        "messages",
+        used_by=TCP,
+    ),
+    Setting(
+        "HISTORY_BYTES",
+        _between(1 * KIB, 1 * GIB),
+        str(4 * MIB),
+        "Recent messages kept for each device.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
+        "HISTORY_AGE_S",
+        _between(60, 86_400 * 3650),
+        str(7 * 86_400),
+        "Age to which recent messages are kept.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
+        "ROLLUP_AGE_S",
+        _between(7_200, 86_400 * 3650),
+        str(2 * 86_400),
+        "Age to which minute rollups are kept.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
+        "LOG_KEEP_BYTES",
+        _between(64 * KIB, 64 * GIB),
+        str(8 * MIB),
+        "Ingest log kept behind the projector, for live views that resume.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
+        "LOG_MAX_BYTES",
+        _between(1 * MIB, 64 * GIB),
+        str(64 * MIB),
+        "Ingest log not yet projected at which the broker slows its publishers.",
+        "bytes",
+        used_by=TCP,
+    ),
+    # --- bounds on what one client, and all of them, can use
+    Setting(
+        "MAX_CONNECTIONS", _between(1, 1_000_000), "10000", "Network connections at once.", "connections", used_by=TCP
+    ),
+    Setting("CONNECT_TIMEOUT_S", _between(1, 300), "10", "Time a client has for its CONNECT packet.", "s", used_by=TCP),
+    Setting(
+        "MAX_PACKET_BYTES",
+        _between(128, 268_435_460),
+        str(256 * KIB),
+        "Largest control packet accepted.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting("MAX_CLIENT_ID_BYTES", _between(23, 65_535), "256", "Longest client id accepted.", "bytes", used_by=TCP),
+    Setting(
+        "MAX_KEEP_ALIVE_S",
+        _between(10, 65_535),
+        "65535",
+        "Longest keep alive granted; also for clients that ask for none (MQTT 5).",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
+        "RECEIVE_MAXIMUM",
+        _between(1, 65_535),
+        "1000",
+        "QoS 1 and 2 publishes a client may have unacknowledged.",
+        "messages",
+        used_by=TCP,
+    ),
+    Setting(
+        "SEND_WINDOW",
+        _between(1, 65_535),
+        "100",
+        "QoS 1 and 2 messages sent to a client before it acknowledges.",
+        "messages",
+        used_by=TCP,
+    ),
+    Setting(
+        "QUEUE_MESSAGES",
+        _between(1, 1_000_000),
+        "1000",
+        "QoS 1 and 2 messages waiting for one session.",
+        "messages",
+        used_by=TCP,
+    ),
+    Setting(
+        "QUEUE_BYTES",
+        _between(1 * KIB, 1 * GIB),
+        str(4 * MIB),
+        "QoS 1 and 2 messages waiting for one session.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
+        "SEND_BUFFER_BYTES",
+        _between(4 * KIB, 1 * GIB),
+        str(512 * KIB),
+        "Bytes waiting to be sent to one client.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
+        "SEND_TIMEOUT_S",
+        _between(1, 3_600),
+        "20",
+        "Time a client may leave its send buffer full before it is dropped.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
+        "MAX_SUBSCRIPTIONS",
+        _between(1, 1_000_000),
+        "1000",
+        "Subscriptions of one session.",
+        "subscriptions",
+        used_by=TCP,
+    ),
+    Setting("MAX_TOPIC_LEVELS", _between(1, 65_535), "64", "Levels in a topic name or filter.", "levels", used_by=TCP),
+    Setting(
+        "MAX_SESSIONS", _between(1, 10_000_000), "20000", "Sessions kept, connected or not.", "sessions", used_by=TCP
+    ),
+    Setting(
+        "MAX_SESSION_EXPIRY_S",
+        _between(0, 4_294_967_295),
+        str(7 * 86_400),
+        "Longest time a session outlives its connection.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting("RETAINED_MESSAGES", _between(0, 10_000_000), "10000", "Retained messages kept.", "messages", used_by=TCP),
+    Setting(
+        "BATCH_MESSAGES", _between(1, 65_535), "8192", "Messages in one commit to the store.", "messages", used_by=TCP
+    ),
+    Setting(
+        "BATCH_BYTES",
+        _between(64 * KIB, 64 * MIB),
+        str(1 * MIB),
+        "Bytes in one commit to the store.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
+        "BACKLOG_BYTES",
+        _between(64 * KIB, 1 * GIB),
+        str(16 * MIB),
+        "Messages held while the store does not answer; beyond it the broker stops reading.",
+        "bytes",
+        used_by=TCP,
+    ),
+    # --- dashboard
+    Setting(
+        "WEB_THREADS",
+        _between(4, 1_000),
+        "96",
+        "Threads of one web worker; each live page holds one.",
+        "threads",
+        used_by=WEB,
+    ),
+    Setting(
+        "LIVE_STREAMS",
+        _between(0, 900),
+        "64",
+        "Live event streams of one web worker; beyond it pages poll.",
+        "streams",
+        used_by=WEB,
+    ),
+    Setting(
+        "WEB_CONCURRENCY",
+        _between(1, 64),
+        "1",
+        "Workers of the web process; the platform sets it.",
+        "workers",
+        used_by=WEB,
+    ),
+)
+
+
+class Settings:
+    """The values of the table as attributes in lower case (`settings.redis_url`); frozen.
+
+    Raises AttributeError for a name that is not in the table or not used by the process it was loaded for.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings are frozen: {name}")
+
+    def __getattr__(self, name: str) -> Any:  # tells type checkers that attributes come from the table
+        raise AttributeError(f"no setting {name.upper()} for this process")
+
+    def replace(self, **changes: Any) -> Settings:
+        """Return a copy with some values changed (for tests and embedding)."""
+        return Settings({**self.__dict__, **changes})
+
+
+def _value(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    for name in (*setting.aliases, setting.name):
+        if environ.get(name, "") != "":
+            return environ[name]
+    return setting.default
+
+
+def load(environ: Mapping[str, str], process: Process) -> Settings:
+    """Read the settings that `process` uses from `environ`.
+
+    Raises SettingsError with one line for each value that is missing or bad, secrets not shown.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in TABLE:
+        if process not in setting.used_by:
+            continue
+        text = _value(setting, environ)
+        if text is None:
+            if process in setting.required_by:
+                problems.append(f"{setting.name} is not set. {setting.help}")
+            text = ""
+            values[setting.name.lower()] = text
+            continue
+        try:
+            values[setting.name.lower()] = setting.parse(text)
+        except ValueError as error:
+            shown = "its value" if setting.is_secret else repr(text)
+            problems.append(f"{setting.name}: {shown} cannot be used: {error}.")
+    if process == "tcp":
+        problems += _credential_problems(values)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(values)
+
+
+def _credential_problems(values: Mapping[str, Any]) -> list[str]:
+    has_name, has_password = bool(values.get("mqtt_username")), bool(values.get("mqtt_password"))
+    if has_name and has_password:
+        return []
+    if has_name != has_password:
+        return [f"{'MQTT_PASSWORD' if has_name else 'MQTT_USERNAME'} is not set, but its counterpart is: set both."]
+    if values.get("allow_anonymous"):
+        return []
+    return [
+        "No device could connect: set MQTT_USERNAME and MQTT_PASSWORD, or ALLOW_ANONYMOUS=true to let everybody in."
+    ]

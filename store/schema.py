@@ -1,0 +1,84 @@
+"""Names of the keys in Redis, and what lies behind each. Pure: no connection, no clock.
+
+    {log}:entries             stream   ingest log; field `f` = a frame of messages (model.encode_frame)
+    {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
+    {log}:qos2:CLIENT         set      QoS 2 packet identifiers received and not yet released
+    {log}:retained            hash     topic name -> frame of one message
+    {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
+
+    d:{DEVICE}:record         hash     see RECORD_FIELDS
+    d:{DEVICE}:values         hash     field path -> msgpack [value, ts_ms]; last value of each JSON field
+    d:{DEVICE}:topics         hash     topic name -> msgpack [ts_ms, qos, retain, payload head, payload bytes]
+    d:{DEVICE}:history        stream   recent messages; entry id = id of its first message,
+                                       fields `f` = frame, `i` = msgpack list of their [ms, seq] ids, `n` = count
+    d:{DEVICE}:m:HOUR:FIELD   hash     minute (0-59) -> little-endian min, max, sum (doubles), count (u32)
+
+    {devices}:seen            zset     every device by last message (ms)
+    {devices}:names           zset     every device at score 0: found by prefix
+    {fleet}:record            hash     totals, and `position`: the id of the last message projected
+    {fleet}:rate              hash     start of a 10 s slot (s) -> messages
+
+    {nodes}:alive             zset     NODE by last heartbeat (ms)
+    {nodes}:info:NODE         hash     what a node says of itself; gone NODE_TTL_S after its last heartbeat
+    {nodes}:presence:NODE     zset     devices connected at NODE by since when (ms); gone likewise
+
+Braces are Redis Cluster hash tags: what one script touches shares one tag.
+"""
+
+from __future__ import annotations
+
+LOG = "{log}:entries"
+LOG_FIELD = "f"
+RETAINED = "{log}:retained"
+RETAINED_INDEX = "{log}:retained:index"
+DEVICES_SEEN = "{devices}:seen"
+DEVICES_NAMES = "{devices}:names"
+FLEET = "{fleet}:record"
+FLEET_RATE = "{fleet}:rate"
+NODES = "{nodes}:alive"
+
+HEARTBEAT_S = 2
+NODE_TTL_S = 6
+RATE_SLOT_S = 10
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+RECORD_FIELDS = ("first_seen", "last_seen", "messages", "bytes", "client_id", "position")
+"""Of a device's record: two times in ms, two counters, who published last, and the id of the last message applied."""
+
+
+def committed(node_id: str) -> str:
+    """Key of the number of a node's last commit."""
+    return f"{{log}}:committed:{node_id}"
+
+
+def qos2(client_id: str) -> str:
+    """Key of a client's unreleased QoS 2 packet identifiers."""
+    return f"{{log}}:qos2:{client_id}"
+
+
+def device(device_id: str, part: str) -> str:
+    """Key of one part of a device: record, values, topics or history."""
+    return f"d:{{{_tag(device_id)}}}:{part}"
+
+
+def minutes(device_id: str, field: str, hour: int) -> str:
+    """Key of the minute rollups of one field in one hour (hours since the epoch)."""
+    return f"d:{{{_tag(device_id)}}}:m:{hour}:{field}"
+
+
+def node_info(node_id: str) -> str:
+    """Key of what a node says of itself."""
+    return f"{{nodes}}:info:{node_id}"
+
+
+def presence(node_id: str) -> str:
+    """Key of the devices connected at a node."""
+    return f"{{nodes}}:presence:{node_id}"
+
+
+def _tag(device_id: str) -> str:
+    # A brace would end the hash tag early and scatter one device over slots.
+    if "}" not in device_id and "{" not in device_id and "%" not in device_id:
+        return device_id
+    return device_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
