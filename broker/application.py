@@ -1,0 +1,197 @@
+"""The `tcp` process as a whole: its parts, put together from the settings, and its life from start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import broker
+from broker.cluster.node import Node, new_node_id
+from broker.cluster.presence import NodePresence
+from broker.commit.committer import Committer
+from broker.host.authentication import PasswordAuthenticator
+from broker.net.server import Server
+from broker.projector.projector import Projector
+from broker.protocol.limits import ConnectionLimits
+from broker.session.message_broker import MessageBroker
+from broker.session.session import SessionLimits
+from broker.sys_topics import SysTopics
+from store.commit_log import COMMIT, CommitLog
+from store.connection import connect_async
+from store.link import StoreLink
+from store.model import DeviceNaming
+from store.retained import RetainedMessages
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from broker.commit.batch import Batch
+    from settings import Settings
+
+log = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT_S = 4.0
+
+
+def wall_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Application:
+    """Builds the parts inside a running event loop and runs them until a signal ends the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._node_id = new_node_id()
+        self._started_ms = wall_ms()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after an orderly end, 1 if it could not listen."""
+        self._build()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        settings = self._settings
+        try:
+            await self._server.listen(settings.host, settings.port)
+        except OSError as error:
+            log.error("Cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror or error)  # noqa: TRY400
+            return 1
+        log.info("Listening on %s:%s as node %s.", settings.host, settings.port, self._node_id)
+        await self._serve()
+        log.info("Stopped.")
+        return 0
+
+    def _build(self) -> None:
+        settings = self._settings
+        store = connect_async(settings, retries=0)
+        self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
+        self._broker = MessageBroker(
+            connection_limits=_connection_limits(settings),
+            session_limits=_session_limits(settings),
+            max_sessions=settings.max_sessions,
+            max_session_expiry_s=settings.max_session_expiry_s,
+            authenticator=PasswordAuthenticator(
+                settings.mqtt_username, settings.mqtt_password, allow_anonymous=settings.allow_anonymous
+            ),
+            presence=self._presence,
+        )
+        self._server = Server(
+            self._broker,
+            max_connections=settings.max_connections,
+            send_buffer_bytes=settings.send_buffer_bytes,
+            send_timeout_s=settings.send_timeout_s,
+        )
+        self._link = StoreLink(settings.redis_url, (COMMIT.source,), on_up=self._link_is_up)
+        self._projector = Projector(store, settings, self._node_id, wall_ms)
+        self._committer = self._broker.committer = Committer(
+            self._link,
+            CommitLog(self._node_id, is_fsynced=settings.ack_after == "disk", max_retained=settings.retained_messages),
+            batch_messages=settings.batch_messages,
+            batch_bytes=settings.batch_bytes,
+            backlog_bytes=settings.backlog_bytes,
+            on_stored=self._stored,
+            on_congestion=lambda is_congested: self._server.set_reading(is_reading=not is_congested),
+            is_held=lambda: self._projector.lag_bytes > settings.log_max_bytes,
+        )
+        self._broker.retained = RetainedMessages(self._link)
+        self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
+        self._sys_topics = SysTopics(
+            self._broker, self._committer, self._server, lambda: self._projector.lag_ms, self._started_ms
+        )
+
+    def _link_is_up(self) -> None:
+        self._committer.link_is_up()
+
+    def _stored(self, batch: Batch) -> None:
+        self._broker.stored(batch)
+        self._server.flush()
+
+    async def _serve(self) -> None:
+        runs: tuple[Coroutine[Any, Any, None], ...] = (
+            self._link.run(),
+            self._projector.run(),
+            self._node.run(),
+            self._server.sweep_forever(),
+            self._sys_topics.run(),
+        )
+        tasks = [asyncio.create_task(run) for run in runs]
+        for task in tasks:
+            task.add_done_callback(self._part_ended)
+        await self._stopping.wait()
+        await self._drain()
+        for task in tasks[1:] + tasks[:1]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._node.leave(), 1)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("A part of the broker failed; stopping.", exc_info=task.exception())
+            self._stopping.set()
+
+    async def _drain(self) -> None:
+        """Finish what was begun, then part: commit, acknowledge, say why, close, and store the wills that brings."""
+        log.info("Stopping: finishing the commit under way, closing %d connections.", len(self._server.connections))
+        self._server.stop_listening()
+        self._server.stop_reading()
+        await self._store_rest()
+        await self._server.close_connections()
+        await self._store_rest()
+
+    async def _store_rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._committer.drain(), DRAIN_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("The store did not take what was left; it was not acknowledged, so its senders send it again.")
+
+    def _describe(self) -> dict[str, str | int]:
+        counters, committer = self._broker.counters, self._committer
+        return {
+            "container": self._settings.container,
+            "version": broker.__version__,
+            "started_ms": self._started_ms,
+            "connections": len(self._server.connections),
+            "sessions": len(self._broker.sessions),
+            "subscriptions": self._broker.tree.count,
+            "messages_received": counters.messages_received,
+            "messages_delivered": counters.messages_delivered,
+            "messages_dropped": counters.messages_dropped + committer.dropped_qos0,
+            "publishes_denied": counters.publishes_denied,
+            "connects_rejected": counters.connects_rejected,
+            "connections_refused": counters.connections_refused,
+            "protocol_errors": counters.protocol_errors,
+            "timeouts": counters.timeouts,
+            "slow_clients_dropped": counters.slow_clients_dropped,
+            "retained_refused": committer.refused_retained,
+            "commits": committer.commits,
+            "backlog_bytes": committer.backlog_bytes,
+            "is_congested": int(committer.is_congested),
+        }
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_packet_bytes=settings.max_packet_bytes,
+        connect_timeout_s=settings.connect_timeout_s,
+        max_keep_alive_s=settings.max_keep_alive_s,
+        receive_maximum=settings.receive_maximum,
+        max_topic_levels=settings.max_topic_levels,
+        max_client_id_bytes=settings.max_client_id_bytes,
+    )
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        send_window=settings.send_window,
+        queue_messages=settings.queue_messages,
+        queue_bytes=settings.queue_bytes,
+        max_subscriptions=settings.max_subscriptions,
+    )

@@ -1,0 +1,178 @@
+"""Commits batches one after another: the conductor of promise 1, «acknowledged means stored».
+
+    socket -> [ batch that collects ] -> [ batch on its way ] -> store -> acknowledge + deliver
+
+Nothing here happens per message in the event loop: one call per batch and answer. Latency adapts to load by itself:
+an idle broker commits single messages at once, a busy one ever larger batches, up to BATCH_MESSAGES and BATCH_BYTES.
+A batch whose answer is lost or an error is tried again under the same number until it is stored; meanwhile nothing is
+acknowledged and, past BACKLOG_BYTES, nothing more is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from broker.commit.batch import Batch, Publisher
+from store.commit_log import CommitLog, CommitRefusedError
+from store.link import LinkDownError, Replies, StoreLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from store.model import Message
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
+HOLD_CHECK_S = 0.01
+
+
+class Committer:
+    """Owns the batches between the sockets and the store.
+
+    `on_stored(batch)` is called in commit order with every batch once it is stored.
+    `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
+    `is_held()` delays the next commit while it is true (the views lag too far behind).
+    """
+
+    def __init__(
+        self,
+        link: StoreLink,
+        commit_log: CommitLog,
+        *,
+        batch_messages: int,
+        batch_bytes: int,
+        backlog_bytes: int,
+        on_stored: Callable[[Batch], None],
+        on_congestion: Callable[[bool], None],
+        is_held: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._link = link
+        self._commit_log = commit_log
+        self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
+        self._on_stored, self._on_congestion, self._is_held = on_stored, on_congestion, is_held
+        self._collecting = Batch()
+        self._full: deque[Batch] = deque()
+        self._in_flight: Batch | None = None
+        self._is_sent = False
+        self._number = 1
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.Handle | None = None
+        self._retry_s = FIRST_RETRY_S
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.backlog_bytes = 0
+        self.is_congested = False
+        self.is_store_failing = False
+        self.commits = 0
+        self.refused_retained = 0
+        self.dropped_qos0 = 0
+
+    def add(self, message: Message, publisher: Publisher | None = None, packet_id: int = 0) -> None:
+        """Put a message into the batch that collects; `publisher` is acknowledged once it is stored.
+
+        While the store fails, QoS 0 messages may fill half of the backlog; what is beyond is dropped and counted.
+        """
+        if self.is_store_failing and not message.qos and self.backlog_bytes > self._backlog_bytes // 2:
+            self.dropped_qos0 += 1
+            return
+        batch = self._collecting
+        before = batch.size_bytes
+        batch.add(message)
+        if publisher is not None:
+            batch.owe(publisher, packet_id, message.flags & 3)
+        self.backlog_bytes += batch.size_bytes - before
+        if len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes:
+            self._full.append(batch)
+            self._collecting = Batch()
+        if self._timer is None and self._in_flight is None:
+            # The rest of this loop turn joins the batch before it leaves.
+            self._timer = self._loop.call_soon(self._send_next)
+            self._idle.clear()
+        if self.backlog_bytes > self._backlog_bytes and not self.is_congested:
+            self.is_congested = True
+            self._on_congestion(True)
+
+    async def drain(self) -> None:
+        """Return when everything added has been stored."""
+        await self._idle.wait()
+
+    def link_is_up(self) -> None:
+        """Go on at once: the link calls this when it has a connection."""
+        if self._in_flight is not None and not self._is_sent:
+            self._cancel_timer()
+            self._send()
+
+    def _send_next(self) -> None:
+        self._timer = None
+        if self._is_held():
+            self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_next)
+            return
+        batch = self._full.popleft() if self._full else self._collecting
+        if not batch.messages:
+            self._idle.set()
+            return
+        if batch is self._collecting:
+            self._collecting = Batch()
+        self._in_flight = batch
+        self._send()
+
+    def _send(self) -> None:
+        batch = self._in_flight
+        assert batch is not None  # noqa: S101  only called with a batch on its way
+        data = self._commit_log.request(self._number, batch.messages, batch.retained.items())
+        try:
+            self._link.request(data, self._commit_log.reply_count, self._answered)
+            self._is_sent = True
+        except LinkDownError:
+            self.is_store_failing = True  # link_is_up() sends it
+
+    def _answered(self, replies: Replies | None) -> None:
+        self._is_sent = False
+        if replies is None:
+            self.is_store_failing = True  # link_is_up() sends it again
+            return
+        try:
+            self.refused_retained += self._commit_log.read_replies(replies)
+        except CommitRefusedError as error:
+            self._refused(str(error))
+            return
+        self._stored()
+
+    def _refused(self, reason: str) -> None:
+        if not self.is_store_failing:
+            log.warning("The store refuses to store: %s. Nothing is acknowledged meanwhile; trying again.", reason)
+        self.is_store_failing = True
+        if reason.startswith("NOSCRIPT"):
+            self._link.break_connection()  # the next connection loads the script again
+            return
+        self._timer = self._loop.call_later(self._retry_s, self._retry)
+        self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
+
+    def _retry(self) -> None:
+        self._timer = None
+        self._send()
+
+    def _stored(self) -> None:
+        batch, self._in_flight = self._in_flight, None
+        assert batch is not None  # noqa: S101  an answer belongs to the batch on its way
+        self._number += 1
+        self._retry_s = FIRST_RETRY_S
+        if self.is_store_failing:
+            self.is_store_failing = False
+            log.info("The store accepts messages again.")
+        self.commits += 1
+        self.backlog_bytes -= batch.size_bytes
+        self._send_next()  # the next batch travels while this one is acknowledged
+        self._on_stored(batch)
+        if self.is_congested and self.backlog_bytes <= self._backlog_bytes // 2:
+            self.is_congested = False
+            self._on_congestion(False)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

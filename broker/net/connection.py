@@ -1,0 +1,114 @@
+"""One socket and its client: bytes in, joined writes out, back-pressure both ways. Decides nothing about MQTT."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broker.session.client import Client
+
+if TYPE_CHECKING:
+    from broker.net.server import Server
+
+LINGER_S = 5.0
+
+
+class Connection(asyncio.Protocol):
+    """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
+
+    __slots__ = ("_server", "_waiting", "client", "is_writable", "transport", "unwritable_since")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._waiting: list[asyncio.Future[None]] = []
+        self.client = Client(server.broker, self, server.known_topics)
+        self.transport: asyncio.Transport | None = None
+        self.is_writable = True
+        self.unwritable_since = float("inf")
+
+    # --- called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket, or close it at once where there are too many."""
+        self.transport = transport  # type: ignore[assignment]  # a stream transport: the server listens on TCP
+        assert self.transport is not None  # noqa: S101
+        self.transport.set_write_buffer_limits(high=self._server.send_buffer_bytes)
+        self._server.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand received bytes to the client."""
+        self.client.receive(data)
+        if self._waiting:
+            self._wake_waiting()
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full: QoS 0 is dropped, QoS 1 and 2 queue until it has room."""
+        self.is_writable = False
+        self.unwritable_since = self._server.broker.monotonic()
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has room again."""
+        self.is_writable = True
+        self.unwritable_since = float("inf")
+        self.client.can_write()
+        self._wake_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  why it ended changes nothing
+        """Forget the socket."""
+        self.transport = None
+        self._server.disconnected(self)
+        self.client.connection_lost()
+        for waiting in self._waiting:
+            waiting.cancel()
+
+    # --- called by the client
+
+    def wake(self) -> None:
+        """Have the client's output sent at the end of this loop turn."""
+        self._server.wake(self)
+
+    def flush(self) -> None:
+        """Send the client's output in one write."""
+        output = self.client.protocol.output
+        if output:
+            data = output[0] if len(output) == 1 else b"".join(output)
+            output.clear()
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.write(data)
+
+    def close(self) -> None:
+        """Send the output, then close; a peer that does not take it in time is cut off."""
+        self.flush()
+        if self.transport is not None:
+            self.transport.close()
+            if self.transport is not None and self.transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+
+    def abort(self) -> None:
+        """Close without waiting for anything."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def room(self) -> None:
+        """Return after the next sign of progress: the peer has taken or sent something."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _wake_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    # --- called by the server
+
+    def pause_reading(self) -> None:
+        """Read nothing more: the peer's own buffers fill and it slows down."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()

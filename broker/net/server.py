@@ -1,0 +1,130 @@
+"""The listening socket and all connections on it: their bounds, their time-outs, their end.
+
+Reading stops on every connection at once while the backlog to the store is full: what a peer sends then waits in its own
+buffers. Writing is joined: one write per connection and loop turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from broker.net.connection import Connection
+from broker.protocol.fast_publish import KnownTopics
+from broker.wire.reason_codes import ReasonCode
+
+if TYPE_CHECKING:
+    from broker.session.message_broker import MessageBroker
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+LISTEN_BACKLOG = 1024
+CLOSE_TIMEOUT_S = 3.0
+
+
+class Server:
+    """Accepts connections for a broker."""
+
+    def __init__(
+        self, broker: MessageBroker, *, max_connections: int, send_buffer_bytes: int, send_timeout_s: float
+    ) -> None:
+        self.broker = broker
+        self.known_topics = KnownTopics()
+        self.send_buffer_bytes = send_buffer_bytes
+        self.connections: set[Connection] = set()
+        self._max_connections = max_connections
+        self._send_timeout_s = send_timeout_s
+        self._listener: asyncio.Server | None = None
+        self._dirty: list[Connection] = []
+        self._is_reading = True
+        self._all_closed = asyncio.Event()
+
+    async def listen(self, host: str, port: int) -> None:
+        """Accept connections on `host`:`port`. Raises OSError when that address cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
+        )
+
+    # --- called by connections
+
+    def connected(self, connection: Connection) -> None:
+        """Count a new connection in, or cut it off where MAX_CONNECTIONS are open."""
+        self.connections.add(connection)
+        self.broker.counters.connections_opened += 1
+        if len(self.connections) > self._max_connections:
+            self.broker.counters.connections_refused += 1
+            connection.abort()
+        elif not self._is_reading:
+            connection.pause_reading()
+
+    def disconnected(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_closed.set()
+
+    def wake(self, connection: Connection) -> None:
+        """Flush a connection at the end of this loop turn."""
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._dirty.append(connection)
+
+    def flush(self) -> None:
+        """Send what every connection has to send, one write each."""
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+
+    # --- back-pressure and time
+
+    def set_reading(self, *, is_reading: bool) -> None:
+        """Stop or resume reading, on all connections at once."""
+        self._is_reading = is_reading
+        for connection in self.connections:
+            if is_reading:
+                connection.resume_reading()
+            else:
+                connection.pause_reading()
+
+    async def sweep_forever(self) -> None:
+        """End what has timed out, about once a second: CONNECT, keep-alive, full buffers, sessions, wills."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self.broker.monotonic()
+            self.broker.sessions.sweep(now)
+            for connection in list(self.connections):
+                self._sweep(connection, now)
+
+    def _sweep(self, connection: Connection, now: float) -> None:
+        if connection.unwritable_since + self._send_timeout_s < now:
+            self.broker.counters.slow_clients_dropped += 1
+            connection.abort()
+        elif self._is_reading and connection.client.protocol.deadline() < now and not connection.client.is_closing:
+            # While nothing is read, silence is not the client's fault.
+            connection.client.time_out()
+
+    # --- the end
+
+    def stop_listening(self) -> None:
+        """Accept nothing more; what is open stays open."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from anybody."""
+        self.set_reading(is_reading=False)
+
+    async def close_connections(self) -> None:
+        """Tell every client that the server shuts down, close every socket, and return when all are closed."""
+        self._all_closed.clear()
+        for connection in list(self.connections):
+            connection.client.close(ReasonCode.SERVER_SHUTTING_DOWN)
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._all_closed.wait(), CLOSE_TIMEOUT_S)
+            except TimeoutError:
+                for connection in list(self.connections):
+                    connection.abort()

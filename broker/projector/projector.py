@@ -1,0 +1,203 @@
+"""Project the ingest log: read it in batches, write the views, trim what every view shows.
+
+One node projects at a time, by a lease; the others only watch how far behind the views are. Nothing relies on the
+lease: each write carries the ids it covers and the store refuses what it has (docs/decisions/0002).
+Runs inside the broker's event loop and never holds it for more than a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import redis
+
+from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
+from store.model import MAX_FRAME_MESSAGES, DeviceNaming, Message, MessageId, decode_frame
+from store.views import START, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis.asyncio import Redis
+
+    from settings import Settings
+
+LEASE_MS = 5000
+RENEW_S = 1.0  # also how often the others look whether the lease is free
+MEASURE_S = 0.5
+BLOCK_MS = 1000
+BACKOFF_S = (0.05, 2.0)
+SLICE_MESSAGES = 256  # about 1 ms of grouping
+TRIP_DEVICES = 32
+TRIP_MESSAGES = 4096
+
+log = logging.getLogger(__name__)
+
+
+class Projector:
+    """Keeps the views of one store up to date while `run` runs.
+
+    `lag_ms`: age of the oldest message that the views do not show, `lag_bytes`: how much of the log they do not show,
+    about; both as last seen, at most a second ago. `projected_messages`, `undecodable_entries`: counted here, by this
+    process.
+
+    The client's socket time-out has to be longer than BLOCK_MS, and it should not retry by itself
+    (`connect_async(settings, retries=0)`).
+    """
+
+    def __init__(self, client: Redis, settings: Settings, node_id: str, now_ms: Callable[[], int]) -> None:
+        self.lag_ms = 0
+        self.lag_bytes = 0
+        self.projected_messages = 0
+        self.undecodable_entries = 0
+        self._views = Views(client, settings)
+        self._naming = DeviceNaming(settings.device_topics)
+        self._node_id = node_id
+        self._now_ms = now_ms
+        self._position: MessageId | None = None  # None: not known, ask the store
+        self._holds_lease = False
+        self._renew_at_s = 0.0
+        self._measure_at_s = 0.0
+
+    async def run(self) -> None:
+        """Project until cancelled; the store may be away as long as it likes. Gives up the lease at the end."""
+        try:
+            while True:
+                await self._run_until_outage()
+                await self._await_store()
+        finally:
+            with contextlib.suppress(redis.RedisError, TimeoutError, OSError):
+                await asyncio.wait_for(self._views.release_lease(self._node_id), 1)
+
+    async def _run_until_outage(self) -> None:
+        try:
+            while True:
+                await self._turn()
+        except (redis.RedisError, OSError) as error:
+            log.warning("Views are not kept up to date: the store does not answer as it should: %s", error)
+
+    async def _await_store(self) -> None:
+        delay_s, longest_s = BACKOFF_S
+        while True:
+            # What was known of the store may be wrong now: it may have restarted with older data.
+            self._position, self._renew_at_s, self._holds_lease = None, 0.0, False
+            await asyncio.sleep(delay_s)
+            with contextlib.suppress(redis.RedisError, OSError):
+                await self._turn()
+                log.info("Views are kept up to date again")
+                return
+            delay_s = min(longest_s, 2 * delay_s)
+
+    async def _turn(self) -> None:
+        await self._renew_lease()
+        if not self._holds_lease:
+            await self._measure()
+            await asyncio.sleep(RENEW_S)
+        elif not await self._project_batch():
+            await self._views.await_entry(self._position or START, BLOCK_MS)
+
+    async def _renew_lease(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._renew_at_s:
+            was_held, self._holds_lease = self._holds_lease, await self._views.take_lease(self._node_id, LEASE_MS)
+            self._renew_at_s = now_s + RENEW_S if self._holds_lease else 0.0
+            if not was_held:
+                self._position = None
+
+    async def _project_batch(self) -> bool:
+        """Project what the log holds next; False if it holds nothing."""
+        position = self._position
+        if position is None:
+            position = self._position = await self._views.position()
+        entries = await self._views.read_log(position)
+        if not entries:
+            self.lag_ms = self.lag_bytes = 0
+            return False
+        await self._measure()
+        groups, totals = await self._group(position, entries)
+        self._position = None  # until all is written
+        if not await self._apply_groups(groups.all):
+            return True
+        await self._views.index_devices(groups.last_seen_ms())
+        self._position = await self._views.apply_fleet(totals.write(), self._now_ms())
+        if self._position is None:
+            self._position = totals.last
+            self.projected_messages += totals.messages
+        return True
+
+    async def _group(
+        self, after: MessageId, entries: list[tuple[bytes, bytes | None]]
+    ) -> tuple[DeviceGroups, FleetTotals]:
+        groups, totals = DeviceGroups(self._naming), FleetTotals(after)
+        since_pause = 0
+        for log_id, frame in entries:
+            messages = self._decode(log_id, frame)
+            totals.add_entry(log_id, len(frame or b""), len(messages))
+            for start in range(0, len(messages), SLICE_MESSAGES):
+                some = messages[start : start + SLICE_MESSAGES]
+                groups.add(log_id, some, start)
+                totals.add_messages(some)
+                since_pause += len(some)
+                if since_pause >= SLICE_MESSAGES:
+                    since_pause = 0
+                    await asyncio.sleep(0)
+        return groups, totals
+
+    def _decode(self, log_id: bytes, frame: bytes | None) -> list[Message]:
+        try:
+            messages = decode_frame(frame or b"")
+            if len(messages) <= MAX_FRAME_MESSAGES:
+                return messages
+            reason = f"it holds {len(messages)} messages"
+        except ValueError as error:
+            reason = str(error)
+        if not self.undecodable_entries:
+            log.error("Log entry %s cannot be read and is left out (others are not logged): %s", log_id, reason)
+        self.undecodable_entries += 1
+        return []
+
+    async def _apply_groups(self, groups: list[DeviceGroup]) -> bool:
+        """Apply every group. Another projector may have been faster with some of their messages: leave those out.
+
+        Returns False if that cannot be done: the store has lost what it had when the log was read.
+        """
+        while groups:
+            refused: list[DeviceGroup] = []
+            for some in _trips(groups):
+                positions = await self._views.apply_devices([group.write() for group in some], self._now_ms())
+                for group, position in zip(some, positions, strict=True):
+                    rest = None if position is None else group.after(position)
+                    if rest is not None:
+                        refused.append(rest)
+            if sum(map(len, refused)) == sum(map(len, groups)):
+                return False
+            groups = refused
+        return True
+
+    async def _measure(self) -> None:
+        """Now and then, look how far the views are behind, and cut off the log's old end."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._measure_at_s:
+            self._measure_at_s = now_s + MEASURE_S
+            backlog = await self._views.backlog()
+            self.lag_ms = 0 if backlog.oldest_ms is None else max(0, self._now_ms() - backlog.oldest_ms)
+            self.lag_bytes = backlog.bytes
+            if self._holds_lease:
+                await self._views.trim_log()
+
+
+def _trips(groups: list[DeviceGroup]) -> Iterator[list[DeviceGroup]]:
+    """Cut groups, in order, into round trips that are cheap enough to prepare at once."""
+    trip: list[DeviceGroup] = []
+    messages = 0
+    for group in groups:
+        if len(trip) == TRIP_DEVICES or messages > TRIP_MESSAGES:
+            yield trip
+            trip, messages = [], 0
+        trip.append(group)
+        messages += len(group)
+    if trip:
+        yield trip

@@ -1,0 +1,334 @@
+"""The state machine of one network connection, server's side (MQTT 5.0 §4.8, §4.13; MQTT 3.1.1 §4.8).
+
+    EXPECT_CONNECT --CONNECT--> DECIDING --accept()--> CONNECTED --DISCONNECT, error--> CLOSED
+                                   └──────reject()──────────────────────────────────────▲
+
+The caller feeds what it receives to `receive_data` and acts on the packets that come back: every one is well
+formed and allowed in this state. A CONNECT has to be answered with `accept` or `reject`; nothing behind it is read before that.
+What is to be sent collects in `output`; once `is_closed`, the caller sends that and closes the socket.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, ClassVar
+
+from broker.protocol.fast_publish import KnownTopics, read_publishes
+from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM, ConnectionLimits
+from broker.wire.auth import Auth
+from broker.wire.codec import Packet, decode_packet
+from broker.wire.connack import Connack
+from broker.wire.connect import Connect
+from broker.wire.disconnect import Disconnect
+from broker.wire.errors import PacketTooLargeError, ProtocolViolationError, WireError
+from broker.wire.framing import read_remaining_length
+from broker.wire.packet_types import PacketType, ProtocolVersion
+from broker.wire.ping import Pingreq
+from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
+from broker.wire.publish import Publish
+from broker.wire.reason_codes import ReasonCode
+from broker.wire.subscribe import Subscribe
+from broker.wire.unsubscribe import Unsubscribe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PINGRESP = b"\xd0\x00"
+V5 = ProtocolVersion.V5
+
+
+class State(Enum):
+    """Where a network connection is in its life."""
+
+    EXPECT_CONNECT = auto()
+    DECIDING = auto()
+    CONNECTED = auto()
+    CLOSED = auto()
+
+
+class ServerConnection:
+    """One network connection. `now` is any clock in seconds that never goes back."""
+
+    __slots__ = (
+        "_chunks", "_in_flight", "_known_topics", "_limits", "_missing_bytes", "_opened", "_topic_aliases",
+        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "output", "state", "version",
+    )  # fmt: skip
+
+    def __init__(self, limits: ConnectionLimits, known_topics: KnownTopics, now: float) -> None:
+        self._limits = limits
+        self._known_topics = known_topics
+        self._opened = now
+        self._chunks: list[bytes] = []
+        self._missing_bytes = 0
+        self._in_flight: set[int] = set()
+        self._topic_aliases: dict[int, str] = {}
+        self.state = State.EXPECT_CONNECT
+        self.version = ProtocolVersion.V3_1_1
+        self.is_v5 = False
+        self.keep_alive_s = 0
+        self.last_received = now
+        self.client_maximum_packet_bytes = 0
+        self.close_reason: ReasonCode | None = None
+        self.output: list[bytes] = []
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the socket is to be closed once `output` is sent."""
+        return self.state is State.CLOSED
+
+    # --- what comes in
+
+    def receive_data(self, data: bytes, now: float) -> list[Packet]:
+        """Take received bytes; return the packets that the caller has to act on, in order.
+
+        Bytes that break a rule end the connection: the packets before them come back, `is_closed` is true, `close_reason`
+        says why, and `output` holds the answer the specification names, if any.
+        """
+        self.last_received = now
+        packets: list[Packet] = []
+        if self.state is State.CLOSED:
+            return packets
+        if self._chunks:
+            self._chunks.append(data)
+            self._missing_bytes -= len(data)
+            if self._missing_bytes > 0:
+                return packets  # joined once when a large packet is complete, not at every piece of it
+            data = b"".join(self._chunks)
+            self._chunks.clear()
+        elif self.state is State.DECIDING:
+            self._keep(data, 0, 1)
+            return packets
+        try:
+            self._read(data, packets)
+        except WireError as error:
+            self.disconnect(ReasonCode(error.reason_code))
+        return packets
+
+    def resume(self, now: float) -> list[Packet]:
+        """Read on after `accept`: what arrived behind the CONNECT packet waited."""
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return self.receive_data(data, now) if data else []
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes wait for more bytes or for `accept`."""
+        return bool(self._chunks)
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes wait."""
+        return sum(map(len, self._chunks))
+
+    def _read(self, buffer: bytes, packets: list[Packet]) -> None:
+        position = 0
+        while self.state is not State.CLOSED:
+            if self.state is State.CONNECTED:
+                position = self._read_run(buffer, position, packets)
+            body = None if self.state is State.DECIDING else self._body_bounds(buffer, position)
+            if body is None:
+                self._keep(buffer, position, 1)
+                return
+            start, end = body
+            if end > len(buffer):
+                self._keep(buffer, position, end - len(buffer))
+                return
+            self._accept_packet(decode_packet(buffer[position], buffer[start:end], self.version), packets)
+            position = end
+
+    def _body_bounds(self, buffer: bytes, position: int) -> tuple[int, int] | None:
+        """Return where the body of the packet at `position` begins and ends; None before its fixed header is there."""
+        if position >= len(buffer):
+            return None
+        if self.state is State.EXPECT_CONNECT and buffer[position] >> 4 != PacketType.CONNECT:
+            raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
+        header = read_remaining_length(buffer, position + 1)
+        if header is None:
+            return None
+        remaining_length, start = header
+        if start + remaining_length - position > self._limits.max_packet_bytes:
+            raise PacketTooLargeError("more than the maximum packet size [v5 MQTT-3.2.2-15]")
+        return start, start + remaining_length
+
+    def _read_run(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
+        before = len(packets)
+        position = read_publishes(
+            buffer, position, packets, self._known_topics, self._limits.max_packet_bytes, is_v5=self.is_v5
+        )
+        if self.is_v5:
+            for index in range(before, len(packets)):
+                packet = packets[index]
+                if type(packet) is Publish and packet.qos:
+                    self._count_in_flight_or_cut(packet.packet_id, packets, index)
+        return position
+
+    def _count_in_flight_or_cut(self, packet_id: int, packets: list[Packet], index: int) -> None:
+        try:
+            self._count_in_flight(packet_id)
+        except WireError:
+            del packets[index:]
+            raise
+
+    def _keep(self, buffer: bytes, position: int, missing_bytes: int) -> None:
+        if position < len(buffer):
+            self._chunks.append(buffer[position:])
+            self._missing_bytes = missing_bytes
+
+    def _check_before_body(self, first_byte: int) -> None:
+        if self.state is State.EXPECT_CONNECT and first_byte >> 4 != PacketType.CONNECT:
+            raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
+
+    def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
+        handler = self._HANDLERS.get(type(packet))
+        if handler is None:
+            raise ProtocolViolationError(f"a client may not send {type(packet).__name__.upper()}")
+        if handler(self, packet):
+            packets.append(packet)
+
+    def _on_connect(self, packet: Connect) -> bool:
+        if self.state is not State.EXPECT_CONNECT:
+            raise ProtocolViolationError("a second CONNECT packet [v5 MQTT-3.1.0-2]")
+        self.version = packet.protocol_version
+        self.is_v5 = packet.protocol_version is V5
+        self.state = State.DECIDING
+        self.client_maximum_packet_bytes = packet.properties.get("maximum_packet_size", 0)
+        return True
+
+    def _on_publish(self, packet: Publish) -> bool:
+        if packet.properties:
+            self._resolve_topic_alias(packet)
+        if packet.topic_name.count("/") >= self._limits.max_topic_levels:
+            raise WireError("a topic name of too many levels", ReasonCode.TOPIC_NAME_INVALID)
+        self._known_topics.admit(packet.topic_name)
+        if self.is_v5 and packet.qos:
+            self._count_in_flight(packet.packet_id)
+        return True
+
+    def _resolve_topic_alias(self, packet: Publish) -> None:
+        if "subscription_identifier" in packet.properties:
+            raise ProtocolViolationError("a client's PUBLISH with a subscription identifier [v5 MQTT-3.3.4-6]")
+        alias = packet.properties.pop("topic_alias", None)
+        if alias is None:
+            return
+        if alias > TOPIC_ALIAS_MAXIMUM:
+            raise WireError("a topic alias above the maximum [v5 MQTT-3.3.2-9]", ReasonCode.TOPIC_ALIAS_INVALID)
+        if packet.topic_name:
+            self._topic_aliases[alias] = packet.topic_name
+        elif alias in self._topic_aliases:
+            packet.topic_name = self._topic_aliases[alias]
+        else:
+            raise ProtocolViolationError("a topic alias that was never set [v5 §3.3.2.3.4]")
+
+    def _count_in_flight(self, packet_id: int) -> None:
+        self._in_flight.add(packet_id)
+        if len(self._in_flight) > self._limits.receive_maximum:
+            raise WireError("more than the receive maximum [v5 MQTT-3.3.4-9]", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
+
+    def _on_pingreq(self, _: Pingreq) -> bool:
+        self.output.append(PINGRESP)  # [v5 MQTT-3.12.4-1]
+        return False
+
+    def _on_disconnect(self, _: Disconnect) -> bool:
+        self.state = State.CLOSED
+        return True
+
+    def _on_auth(self, _: Auth) -> bool:
+        raise ProtocolViolationError("AUTH without an authentication method in CONNECT [v5 §4.12]")
+
+    def _hand_on(self, _: Packet) -> bool:
+        return True
+
+    # --- what goes out
+
+    def accept(self, connack: Connack, keep_alive_s: int) -> None:
+        """Answer CONNECT with success; `keep_alive_s` (0: none) is enforced from now on. Call `resume` next."""
+        self.keep_alive_s = keep_alive_s
+        self.state = State.CONNECTED
+        self.output.append(connack.encode(self.version))
+
+    def reject(self, reason_code: ReasonCode, reason: str = "") -> None:
+        """Answer CONNECT with a refusal and close [v5 MQTT-3.1.4-2]."""
+        properties = {"reason_string": reason} if reason and self.is_v5 else {}
+        self.output.append(Connack(False, reason_code, properties).encode(self.version))
+        self.close_reason = reason_code
+        self._close()
+
+    def reject_v3(self, reason_code: ReasonCode, return_code: int) -> None:
+        """Answer CONNECT of MQTT 3.x with a refusal and close [v3.1.1 MQTT-3.2.2-5]; return code 0: none fits, only close."""
+        if return_code:
+            self.output.append(Connack(False, return_code).encode(self.version))
+        self.close_reason = reason_code
+        self._close()
+
+    def violated(self, reason_code: ReasonCode) -> None:
+        """Answer a DISCONNECT that breaks a rule with one that says so."""
+        self.state = State.CONNECTED
+        self.disconnect(reason_code)
+
+    def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
+        """Answer a PUBLISH: PUBACK for QoS 1, PUBREC for QoS 2. Only after its message is stored, or with an error code."""
+        if self.is_v5:
+            if qos == 1 or reason_code >= 0x80:
+                self._in_flight.discard(packet_id)
+            if reason_code:
+                answer = Puback if qos == 1 else Pubrec
+                self.output.append(answer(packet_id, reason_code).encode(self.version))
+                return
+        self.output.append((b"\x40\x02" if qos == 1 else b"\x50\x02") + packet_id.to_bytes(2, "big"))
+
+    def complete_publish(self, packet_id: int, reason_code: int = 0) -> None:
+        """Answer a PUBREL with PUBCOMP."""
+        self._in_flight.discard(packet_id)
+        self.output.append(Pubcomp(packet_id, reason_code).encode(self.version))
+
+    def disconnect(self, reason_code: ReasonCode, reason: str = "") -> None:
+        """Close, with DISCONNECT where the version has it from a server, and CONNACK where CONNECT is not answered yet."""
+        if self.state is State.CLOSED:
+            return
+        self.close_reason = reason_code
+        if self.state is State.EXPECT_CONNECT:
+            self._refuse_connect(reason_code)
+        elif self.state is State.CONNECTED and self.is_v5:
+            properties = {"reason_string": reason} if reason else {}
+            self.output.append(Disconnect(reason_code, properties).encode(self.version))
+        self._close()
+
+    def _refuse_connect(self, reason_code: ReasonCode) -> None:
+        # A CONNECT of an unknown version gets an answer that every version can read [MQTT-3.1.2-2]; other faults before
+        # CONNECT is understood close without one [v5 §4.13.1]: the peer may not speak MQTT at all.
+        if reason_code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
+            self.output.append(b"\x20\x02\x00\x01")
+
+    def _close(self) -> None:
+        self.state = State.CLOSED
+        self._chunks.clear()
+
+    # --- time
+
+    def deadline(self) -> float:
+        """Return when `time_out` is due, on the clock that `now` comes from; infinity where nothing is awaited."""
+        if self.state is State.EXPECT_CONNECT:
+            return self._opened + self._limits.connect_timeout_s
+        if self.state is State.CONNECTED and self.keep_alive_s:
+            return self.last_received + self.keep_alive_s * 1.5  # [v5 MQTT-3.1.2-22]
+        return float("inf")
+
+    def time_out(self) -> None:
+        """Close because the deadline has passed."""
+        self.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT)
+
+    # --- which packets a client may send
+
+    _HANDLERS: ClassVar[dict[type, Callable[..., bool]]] = {
+        Connect: _on_connect,
+        Publish: _on_publish,
+        Puback: _hand_on,
+        Pubrec: _hand_on,
+        Pubrel: _hand_on,
+        Pubcomp: _hand_on,
+        Subscribe: _hand_on,
+        Unsubscribe: _hand_on,
+        Pingreq: _on_pingreq,
+        Disconnect: _on_disconnect,
+        Auth: _on_auth,
+    }

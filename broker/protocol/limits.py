@@ -1,0 +1,20 @@
+"""What one network connection may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TOPIC_ALIAS_MAXIMUM = 32
+"""Topic aliases a client may define. Each holds a topic name, so they count towards what a connection can occupy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bounds of `settings.TABLE` that the protocol machine enforces; see there for their units and defaults."""
+
+    max_packet_bytes: int = 256 * 1024
+    connect_timeout_s: float = 10
+    max_keep_alive_s: int = 65_535
+    receive_maximum: int = 1000
+    max_topic_levels: int = 64
+    max_client_id_bytes: int = 256

@@ -1,0 +1,167 @@
+"""What all connections of a process share, and the way of a message once it is stored: acknowledged, then delivered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from broker.routing.subscription_tree import Match, SubscriptionTree
+from broker.routing.topic_filter import matches
+from broker.session.outgoing import OutgoingPublish
+from broker.session.session import Delivery, Session, SessionLimits
+from broker.session.sessions import Sessions
+from broker.wire.properties import encode_properties
+from store.model import RETAIN_FLAG, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.commit.batch import Batch
+    from broker.commit.committer import Committer
+    from broker.host.authentication import PasswordAuthenticator
+    from broker.protocol.limits import ConnectionLimits
+    from broker.wire.connect import Will
+    from broker.wire.properties import Properties
+    from store.retained import RetainedMessages
+
+log = logging.getLogger(__name__)
+
+NOT_FORWARDED = ("topic_alias", "subscription_identifier", "will_delay_interval")
+
+
+class Presence(Protocol):
+    """Told which clients are connected, and for which topics they publish."""
+
+    def connected(self, client_id: str) -> None:
+        """A client has connected."""
+
+    def published(self, client_id: str, topic_name: str) -> None:
+        """A connected client has published to a topic for the first time on this connection."""
+
+    def disconnected(self, client_id: str) -> None:
+        """A client's connection has ended."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the process started; shown in $SYS, on the dashboard and by `/metrics`."""
+
+    connections_opened: int = 0
+    connections_refused: int = 0
+    connects_rejected: int = 0
+    protocol_errors: int = 0
+    timeouts: int = 0
+    slow_clients_dropped: int = 0
+    messages_received: int = 0
+    messages_delivered: int = 0
+    messages_dropped: int = 0
+    publishes_denied: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class MessageBroker:
+    """The broker without sockets: sessions, subscriptions, delivery. One per process."""
+
+    def __init__(
+        self,
+        *,
+        connection_limits: ConnectionLimits,
+        session_limits: SessionLimits,
+        max_sessions: int,
+        max_session_expiry_s: int,
+        authenticator: PasswordAuthenticator,
+        presence: Presence,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.limits = connection_limits
+        self.max_session_expiry_s = max_session_expiry_s
+        self.authenticator = authenticator
+        self.presence = presence
+        self.monotonic = monotonic
+        self.wall_ms = wall_ms
+        self.tree: SubscriptionTree[Session] = SubscriptionTree()
+        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will)
+        self.counters = Counters()
+        self.sys_messages: dict[str, bytes] = {}
+        self.committer: Committer
+        self.retained: RetainedMessages
+
+    # --- a batch has been stored
+
+    def stored(self, batch: Batch) -> None:
+        """Acknowledge what is owed, then deliver every message to its subscribers, in order."""
+        for publisher, packet_id, qos in batch.acknowledgements:
+            publisher.acknowledge_publish(packet_id, qos)
+        match = self.tree.match
+        now = 0.0
+        for message in batch.messages:
+            if subscribers := match(message.topic_name):
+                now = now or self.monotonic()
+                self._deliver(message, subscribers, now)
+        self.counters.messages_received += len(batch.messages)
+
+    def _deliver(self, message: Message, subscribers: tuple[Match[Session], ...], now: float) -> None:
+        publish = OutgoingPublish(message, self._received_at(message, now))
+        if publish.is_expired(now):
+            self.counters.messages_dropped += len(subscribers)
+            return
+        published_qos, is_retain = message.qos, message.is_retain
+        for match in subscribers:
+            if match.is_no_local and match.subscriber.client_id == message.client_id:
+                continue  # [v5 MQTT-3.8.3-3]
+            match.subscriber.deliver(
+                Delivery(
+                    publish,
+                    min(published_qos, match.qos),  # [v5 MQTT-3.8.4-8]
+                    is_retain and match.retain_as_published,  # [v5 MQTT-3.3.1-12], [v5 MQTT-3.3.1-13]
+                    match.subscription_identifiers,
+                ),
+                now,
+            )
+        self.counters.messages_delivered += len(subscribers)
+
+    def _received_at(self, message: Message, now: float) -> float:
+        return now - max(0, self.wall_ms() - message.received_ms) / 1000
+
+    # --- messages that no connection brings
+
+    def _publish_will(self, client_id: str, will: Will) -> None:
+        flags = will.qos | (RETAIN_FLAG if will.is_retain else 0)
+        self.committer.add(
+            Message(
+                will.topic_name, client_id, self.wall_ms(), flags, will.payload, forwarded_properties(will.properties)
+            )
+        )
+
+    def publish_sys(self, values: dict[str, object]) -> None:
+        """Replace the `$SYS` messages and deliver them; they are neither stored nor acknowledged."""
+        now = self.monotonic()
+        for topic_name, value in values.items():
+            payload = self.sys_messages[topic_name] = str(value).encode()
+            if subscribers := self.tree.match(topic_name):
+                self._deliver(Message(topic_name, "", self.wall_ms(), 0, payload), subscribers, now)
+
+    def sys_messages_of(self, topic_filter: str) -> list[Message]:
+        """Return the `$SYS` messages that a new subscription is sent."""
+        if not topic_filter.startswith("$SYS"):
+            return []
+        return [
+            Message(topic_name, "", self.wall_ms(), RETAIN_FLAG, payload)
+            for topic_name, payload in self.sys_messages.items()
+            if matches(topic_filter, topic_name)
+        ]
+
+    def outgoing(self, message: Message, now: float) -> OutgoingPublish:
+        """Return a stored message ready to be sent."""
+        return OutgoingPublish(message, self._received_at(message, now))
+
+
+def forwarded_properties(properties: Properties) -> bytes:
+    """Return the properties that travel on with a message [v5 MQTT-3.3.2-17], as they stand on the wire; b"" for none."""
+    if not properties:
+        return b""
+    kept = {name: value for name, value in properties.items() if name not in NOT_FORWARDED}
+    return encode_properties(kept) if kept else b""

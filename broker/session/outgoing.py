@@ -1,0 +1,82 @@
+"""One stored message on its way to subscribers: encoded once for all that get the same bytes (MQTT 5.0 §3.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker.wire.packet_types import PacketType
+from broker.wire.primitives import encode_variable_byte_integer
+from broker.wire.properties import encode_properties, read_properties
+
+if TYPE_CHECKING:
+    from store.model import Message
+
+NO_PROPERTIES = b"\x00"
+
+
+class OutgoingPublish:
+    """A message and its encodings. `received_at` is on the broker's monotonic clock, in seconds."""
+
+    __slots__ = ("_expires_at", "_for_all", "_topic", "message", "received_at", "size_bytes")
+
+    def __init__(self, message: Message, received_at: float) -> None:
+        topic = message.topic_name.encode()
+        self.message = message
+        self.received_at = received_at
+        self._topic = len(topic).to_bytes(2, "big") + topic
+        self._for_all: dict[tuple[bool, bool], bytes] = {}
+        self.size_bytes = len(topic) + len(message.payload) + len(message.properties) + 16
+        self._expires_at = _expiry(message, received_at)
+
+    def is_expired(self, now: float) -> bool:
+        """Whether its Message Expiry Interval has passed [v5 MQTT-3.3.2-5]."""
+        return now >= self._expires_at
+
+    def for_everyone(self, *, is_v5: bool, is_retain: bool) -> bytes:
+        """Return the QoS 0 packet that subscribers without a subscription identifier share, as it is right after receipt."""
+        encoded = self._for_all.get((is_v5, is_retain))
+        if encoded is None:
+            encoded = self._for_all[is_v5, is_retain] = self.encode(self.received_at, is_v5=is_v5, is_retain=is_retain)
+        return encoded
+
+    def encode(
+        self,
+        now: float,
+        *,
+        is_v5: bool,
+        is_retain: bool,
+        qos: int = 0,
+        packet_id: int = 0,
+        is_dup: bool = False,
+        subscription_identifiers: tuple[int, ...] = (),
+    ) -> bytes:
+        """Return the PUBLISH packet for one subscriber; the expiry interval is counted down [v5 MQTT-3.3.2-6]."""
+        flags = PacketType.PUBLISH << 4 | is_dup << 3 | qos << 1 | is_retain
+        head = self._topic + packet_id.to_bytes(2, "big") if qos else self._topic
+        if is_v5:
+            head += self._properties(now, subscription_identifiers)
+        payload = self.message.payload
+        return b"".join((bytes((flags,)), encode_variable_byte_integer(len(head) + len(payload)), head, payload))
+
+    def _properties(self, now: float, subscription_identifiers: tuple[int, ...]) -> bytes:
+        stored = self.message.properties
+        is_aging = self._expires_at != float("inf") and now - self.received_at >= 1
+        if not subscription_identifiers and not is_aging:
+            return stored or NO_PROPERTIES
+        properties = _decode(stored)
+        if is_aging:
+            properties["message_expiry_interval"] = max(1, int(self._expires_at - now))
+        if subscription_identifiers:
+            properties["subscription_identifier"] = list(subscription_identifiers)
+        return encode_properties(properties)
+
+
+def _decode(stored: bytes) -> dict[str, Any]:
+    return dict(read_properties(stored, 0, len(stored), PacketType.PUBLISH)[0]) if stored else {}
+
+
+def _expiry(message: Message, received_at: float) -> float:
+    if not message.properties:
+        return float("inf")
+    interval = _decode(message.properties).get("message_expiry_interval")
+    return float("inf") if interval is None else received_at + interval

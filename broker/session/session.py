@@ -1,0 +1,236 @@
+"""A session: what client and server remember of each other across network connections (MQTT 5.0 §4.1).
+
+Sending QoS 1 and 2 (§4.3): a message is *queued*, then *in flight* under a packet identifier until the client has
+acknowledged it. At most `window` are in flight; the queue has bounds in messages and bytes, and what would overflow it is
+dropped and counted, the newest first, so that what was accepted earlier is kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from broker.wire.puback import Pubrel
+from broker.wire.reason_codes import ReasonCode
+
+if TYPE_CHECKING:
+    from broker.protocol.connection import ServerConnection
+    from broker.routing.subscription_tree import SubscriptionOptions
+    from broker.session.outgoing import OutgoingPublish
+    from broker.wire.connect import Will
+
+MAX_PACKET_ID = 65_535
+
+
+class Attachment(Protocol):
+    """The network connection a session is attached to, as far as sessions care."""
+
+    protocol: ServerConnection
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the socket takes more without its buffer growing past its bound."""
+
+    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+        """Tell the client that the message it sent is stored."""
+
+    def send(self, data: bytes) -> None:
+        """Send one encoded packet with whatever else this loop turn brings."""
+
+    def close(self, reason_code: ReasonCode) -> None:
+        """Tell the client why where its version can, and close."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message for one session."""
+
+    publish: OutgoingPublish
+    qos: int
+    is_retain: bool
+    subscription_identifiers: tuple[int, ...] = ()
+    is_released: bool = False  # PUBREC came: PUBREL is what is sent again
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of `settings.TABLE` that sessions enforce."""
+
+    send_window: int = 100
+    queue_messages: int = 1000
+    queue_bytes: int = 4 * 1024 * 1024
+    max_subscriptions: int = 1000
+
+
+class Session:
+    """One client's session, attached to a network connection or waiting for the next."""
+
+    __slots__ = (
+        "_limits", "_next_packet_id", "attachment", "client_id", "dropped", "expires_at", "expiry_interval_s", "in_flight",
+        "queue", "queue_bytes", "received", "subscriptions", "will", "will_due_at", "window",
+    )  # fmt: skip
+
+    def __init__(self, client_id: str, limits: SessionLimits) -> None:
+        self._limits = limits
+        self._next_packet_id = 1
+        self.client_id = client_id
+        self.attachment: Attachment | None = None
+        self.subscriptions: dict[str, SubscriptionOptions] = {}
+        self.expiry_interval_s = 0
+        self.expires_at = float("inf")
+        self.will: Will | None = None
+        self.will_due_at = float("inf")
+        self.window = limits.send_window
+        self.in_flight: dict[int, Delivery] = {}
+        self.queue: deque[Delivery] = deque()
+        self.queue_bytes = 0
+        self.received: dict[int, bool] = {}
+        """QoS 2 packet identifiers received and not released; True once their message is stored (§4.3.3)."""
+        self.dropped = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more subscription would be too many."""
+        return len(self.subscriptions) >= self._limits.max_subscriptions
+
+    @property
+    def max_window(self) -> int:
+        """The largest window this server uses for sending."""
+        return self._limits.send_window
+
+    @property
+    def is_queue_half_full(self) -> bool:
+        """Whether messages that can wait elsewhere (retained ones) should."""
+        return len(self.queue) * 2 > self._limits.queue_messages or self.queue_bytes * 2 > self._limits.queue_bytes
+
+    # --- receiving QoS 2 (§4.3.3)
+
+    def receive_once(self, packet_id: int) -> bool:
+        """Tell whether a QoS 2 PUBLISH is new; one that is stored already gets its PUBREC again."""
+        if packet_id not in self.received:
+            self.received[packet_id] = False
+            return True
+        if self.received[packet_id]:
+            self.acknowledge_publish(packet_id, 2)
+        return False
+
+    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+        """Note that a QoS 2 message is stored and tell the client, on whatever connection it has by now."""
+        self.received[packet_id] = True
+        if self.attachment is not None:
+            self.attachment.acknowledge_publish(packet_id, qos)
+
+    def release(self, packet_id: int) -> bool:
+        """Take PUBREL; return whether its message was known and stored."""
+        return self.received[packet_id] and self.received.pop(packet_id) if packet_id in self.received else False
+
+    # --- sending
+
+    def deliver(self, delivery: Delivery, now: float) -> None:
+        """Send a message, now or when there is room; QoS 0 to nobody or to a full socket is dropped."""
+        attachment = self.attachment
+        if delivery.qos == 0:
+            if attachment is None or not attachment.is_writable:
+                self.dropped += 1
+            else:
+                self._send_qos0(attachment, delivery, now)
+        elif attachment is not None and attachment.is_writable and not self.queue and len(self.in_flight) < self.window:
+            self._send(attachment, delivery, now)
+        else:
+            self._enqueue(delivery)
+
+    def send_queued(self, now: float) -> None:
+        """Send what waits, as far as window and socket have room."""
+        attachment = self.attachment
+        while self.queue and attachment is not None and attachment.is_writable and len(self.in_flight) < self.window:
+            delivery = self.queue.popleft()
+            self.queue_bytes -= delivery.publish.size_bytes
+            if not delivery.publish.is_expired(now):
+                self._send(attachment, delivery, now)
+
+    def send_again(self, now: float) -> None:
+        """After a reconnect, send everything in flight again in its order [v5 MQTT-4.4.0-1], then the queue."""
+        attachment = self.attachment
+        if attachment is None:
+            return
+        for packet_id, delivery in self.in_flight.items():
+            if delivery.is_released:
+                attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
+            else:
+                attachment.send(_encode(attachment, delivery, now, packet_id, is_dup=True))
+        self.send_queued(now)
+
+    def _send_qos0(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
+        publish, is_v5 = delivery.publish, attachment.protocol.is_v5
+        if delivery.subscription_identifiers or now - publish.received_at >= 1:
+            data = _encode(attachment, delivery, now, 0)
+        else:
+            data = publish.for_everyone(is_v5=is_v5, is_retain=delivery.is_retain)
+        self._send_within(attachment, data)
+
+    def _send(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
+        packet_id = self._free_packet_id()
+        data = _encode(attachment, delivery, now, packet_id)
+        if self._send_within(attachment, data):
+            self.in_flight[packet_id] = delivery
+
+    def _send_within(self, attachment: Attachment, data: bytes) -> bool:
+        limit = attachment.protocol.client_maximum_packet_bytes
+        if limit and len(data) > limit:
+            self.dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
+            return False
+        attachment.send(data)
+        return True
+
+    def _enqueue(self, delivery: Delivery) -> None:
+        size_bytes = delivery.publish.size_bytes
+        if len(self.queue) >= self._limits.queue_messages or self.queue_bytes + size_bytes > self._limits.queue_bytes:
+            self.dropped += 1
+            return
+        self.queue.append(delivery)
+        self.queue_bytes += size_bytes
+
+    def _free_packet_id(self) -> int:
+        packet_id = self._next_packet_id
+        while packet_id in self.in_flight:
+            packet_id = packet_id % MAX_PACKET_ID + 1
+        self._next_packet_id = packet_id % MAX_PACKET_ID + 1
+        return packet_id
+
+    # --- the client's acknowledgements of what was sent
+
+    def acknowledged(self, packet_id: int, qos: int, now: float) -> None:
+        """Take PUBACK (`qos` 1) or PUBCOMP (2); one for nothing in flight is ignored."""
+        delivery = self.in_flight.get(packet_id)
+        if delivery is not None and delivery.qos == qos:
+            del self.in_flight[packet_id]
+            self.send_queued(now)
+
+    def pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        """Take PUBREC: answer PUBREL, or forget the message where the client refused it [v5 MQTT-4.3.3-4]."""
+        attachment = self.attachment
+        delivery = self.in_flight.get(packet_id)
+        if attachment is None:
+            return
+        if delivery is None or delivery.qos != 2:
+            code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if attachment.protocol.is_v5 else 0
+            attachment.send(Pubrel(packet_id, code).encode(attachment.protocol.version))
+        elif reason_code >= 0x80:
+            del self.in_flight[packet_id]
+            self.send_queued(now)
+        else:
+            delivery.is_released = True
+            attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
+
+
+def _encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:
+    return delivery.publish.encode(
+        now,
+        is_v5=attachment.protocol.is_v5,
+        is_retain=delivery.is_retain,
+        qos=delivery.qos,
+        packet_id=packet_id,
+        is_dup=is_dup,
+        subscription_identifiers=delivery.subscription_identifiers,
+    )

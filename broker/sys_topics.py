@@ -1,0 +1,58 @@
+"""The `$SYS` topics: what the broker says of itself every few seconds, named as Mosquitto names them where it has them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.commit.committer import Committer
+    from broker.net.server import Server
+    from broker.session.message_broker import MessageBroker
+
+INTERVAL_S = 10.0
+
+
+class SysTopics:
+    """Publishes the `$SYS/broker/…` values of one node."""
+
+    def __init__(
+        self,
+        message_broker: MessageBroker,
+        committer: Committer,
+        server: Server,
+        lag_ms: Callable[[], int],
+        started_ms: int,
+    ) -> None:
+        self._broker = message_broker
+        self._committer = committer
+        self._server = server
+        self._lag_ms = lag_ms
+        self._started_ms = started_ms
+
+    async def run(self) -> None:
+        """Publish now and every INTERVAL_S."""
+        while True:
+            self._broker.publish_sys({f"$SYS/broker/{name}": value for name, value in self._values().items()})
+            await asyncio.sleep(INTERVAL_S)
+
+    def _values(self) -> dict[str, object]:
+        counters, sessions = self._broker.counters, len(self._broker.sessions)
+        connected = sum(1 for connection in self._server.connections if connection.client.session is not None)
+        return {
+            "version": f"iot-mqtt-broker {broker.__version__}",
+            "uptime": f"{(self._broker.wall_ms() - self._started_ms) // 1000} seconds",
+            "clients/connected": connected,
+            "clients/disconnected": max(0, sessions - connected),
+            "clients/total": sessions,
+            "subscriptions/count": self._broker.tree.count,
+            "messages/received": counters.messages_received,
+            "messages/sent": counters.messages_delivered,
+            "messages/dropped": counters.messages_dropped + self._committer.dropped_qos0,
+            "store/lag": self._lag_ms(),
+            "store/backlog": self._committer.backlog_bytes,
+        }

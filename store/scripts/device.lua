@@ -1,0 +1,102 @@
+-- Apply one group of messages to one device, whole or not at all.
+-- KEYS: record, values, topics, history, then one key for each rollup of the write.
+-- ARGV: the write (store/views.py, DeviceWrite, msgpack); history messages, bytes and oldest ms kept;
+--       seconds to keep history and rollups; most fields and topics kept.
+-- Returns nil when applied; else the device's position: the id of the last message applied.
+
+local AFTER, FIRST, LAST, FIRST_MS, LAST_MS, MESSAGES, BYTES, CLIENT_ID = 1, 2, 3, 4, 5, 6, 7, 8
+local FIELDS, TOPICS, CHUNKS = 9, 10, 11
+local TRIM_STEP = 16
+local record, values, topics, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local write = cmsgpack.unpack(ARGV[1])
+local keep_messages, keep_bytes, keep_from_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local function merge_minutes(key, minutes)
+  for _, new in ipairs(minutes) do
+    local minute, low, high, sum, count = unpack(new)
+    local stored = redis.call('HGET', key, minute)
+    if stored then
+      local stored_low, stored_high, stored_sum, stored_count = struct.unpack('<dddI', stored)
+      low, high = math.min(low, stored_low), math.max(high, stored_high)
+      sum, count = sum + stored_sum, count + stored_count
+    end
+    redis.call('HSET', key, minute, struct.pack('<dddI', low, high, sum, count))
+  end
+  redis.call('EXPIRE', key, ARGV[6])
+end
+
+-- Set hash fields; new ones only while the hash holds fewer than `most`. `then_do` runs for each field set.
+local function set_bounded(key, fields, most, then_do)
+  local room = most - redis.call('HLEN', key)
+  for _, field in ipairs(fields) do
+    local is_known = redis.call('HEXISTS', key, field[1]) == 1
+    if is_known or room > 0 then
+      redis.call('HSET', key, field[1], field[2])
+      room = is_known and room or room - 1
+      then_do(field)
+    end
+  end
+end
+
+local function merge_rollups(field)
+  for _, rollup in ipairs(field[3]) do
+    merge_minutes(KEYS[rollup[1]], rollup[2])
+  end
+end
+
+local function chunk_size(fields) -- f, frame, i, ids, n, count
+  return tonumber(fields[6]), #fields[2] + #fields[4]
+end
+
+-- Remove whole chunks from the old end: those of an age, and those without which enough messages are left.
+-- The newest chunk stays.
+local function trim_history(count, bytes)
+  local left = redis.call('XLEN', history)
+  while left > 1 do
+    local entries = redis.call('XRANGE', history, '-', '+', 'COUNT', math.min(left - 1, TRIM_STEP))
+    for _, entry in ipairs(entries) do
+      local messages, size = chunk_size(entry[2])
+      local is_old = tonumber(string.match(entry[1], '^%d+')) < keep_from_ms
+      if not (is_old or bytes > keep_bytes or count - messages >= keep_messages) then
+        return count, bytes
+      end
+      redis.call('XDEL', history, entry[1])
+      count, bytes, left = count - messages, bytes - size, left - 1
+    end
+  end
+  return count, bytes
+end
+
+local function append_history(chunks)
+  local count, bytes = 0, 0
+  if redis.call('EXISTS', history) == 1 then
+    local kept = redis.call('HMGET', record, 'history_count', 'history_bytes')
+    count, bytes = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+  end
+  for _, chunk in ipairs(chunks) do
+    local id, frame, ids, messages = unpack(chunk)
+    -- An id that is too old means that the record was lost but not the history, which then has these messages.
+    if not redis.pcall('XADD', history, id, 'f', frame, 'i', ids, 'n', messages)['err'] then
+      count, bytes = count + messages, bytes + #frame + #ids
+    end
+  end
+  count, bytes = trim_history(count, bytes)
+  redis.call('HSET', record, 'history_count', count, 'history_bytes', bytes)
+  redis.call('EXPIRE', history, ARGV[5])
+end
+
+local stored = redis.call('HMGET', record, 'position', 'last_seen')
+local position = stored[1] or '0-0'
+if not fits(position, write[AFTER], write[FIRST]) then
+  return position
+end
+
+redis.call('HSETNX', record, 'first_seen', write[FIRST_MS])
+redis.call('HSET', record, 'last_seen', math.max(write[LAST_MS], tonumber(stored[2] or 0)),
+  'client_id', write[CLIENT_ID], 'position', write[LAST])
+redis.call('HINCRBY', record, 'messages', write[MESSAGES])
+redis.call('HINCRBY', record, 'bytes', write[BYTES])
+set_bounded(values, write[FIELDS], tonumber(ARGV[7]), merge_rollups)
+set_bounded(topics, write[TOPICS], tonumber(ARGV[8]), function() end)
+append_history(write[CHUNKS])
+return nil

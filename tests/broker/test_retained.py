@@ -1,0 +1,178 @@
+"""Retained messages (MQTT 5.0 §3.3.1.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mqtt_bytes as mqtt
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker_process import BrokerProcess
+    from raw import RawClient
+
+only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
+QOS_1, NO_LOCAL, RETAIN_AS_PUBLISHED = 1, 4, 8
+RETAIN_IF_NEW, NEVER_RETAINED = 0x10, 0x20
+
+
+def test_mqtt_3_3_1_5_a_new_subscriber_gets_the_last_retained_message(
+    client: Callable[..., RawClient], name: Callable[[], str]
+):
+    """[v3.1.1 MQTT-3.3.1-5, -6, -8], [v5 MQTT-3.3.1-5, -9]."""
+    topic = name()
+    publisher = client(name())
+    for payload in (b"first", b"second"):
+        publisher.publish(topic, payload, qos=1, retain=True)
+    publisher.publish(topic, b"not retained", qos=1)
+    subscriber = client(name())
+    subscriber.subscribe(topic)
+    received = subscriber.receive_publish()
+    assert (received.topic, received.payload, received.retain, received.qos) == (topic, b"second", True, 1)
+    publisher.publish(topic, b"live", qos=1)
+    received = subscriber.receive_publish()
+    assert (received.payload, received.retain) == (b"live", False)
+
+
+def test_mqtt_3_3_1_9_established_subscriptions_see_no_retain_flag(
+    client: Callable[..., RawClient], name: Callable[[], str]
+):
+    """[v3.1.1 MQTT-3.3.1-9], [v5 MQTT-3.3.1-12]."""
+    topic = name()
+    both = client(name())
+    both.subscribe(topic)
+    both.publish(topic, b"x", qos=1, retain=True)
+    assert not both.receive_publish().retain
+
+
+def test_mqtt_3_3_1_10_an_empty_payload_clears(client: Callable[..., RawClient], name: Callable[[], str]):
+    """[v3.1.1 MQTT-3.3.1-10, -11], [v5 MQTT-3.3.1-6, -7]."""
+    topic = name()
+    both = client(name())
+    both.subscribe(topic)
+    for payload in (b"kept", b""):
+        both.publish(topic, payload, qos=1, retain=True)
+        assert both.receive_publish().payload == payload  # delivered as any other message
+    later = client(name())
+    later.subscribe(topic, "marker" + topic)
+    later.publish("marker" + topic, qos=1)
+    assert later.receive_up_to("marker" + topic) == []
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_retained_messages_come_at_the_lower_qos(client: Callable[..., RawClient], name: Callable[[], str], qos: int):
+    topic = name()
+    client(name()).publish(topic, b"x", qos=2, retain=True)
+    subscriber = client(name())
+    subscriber.subscribe((topic, qos))
+    assert subscriber.receive_publish().qos == qos
+
+
+def test_wildcards_find_retained_messages(client: Callable[..., RawClient], name: Callable[[], str]):
+    prefix = name()
+    publisher = client(name())
+    topics = [f"{prefix}/{device}/{field}" for device in ("a", "b") for field in ("t", "h")]
+    for topic in [*topics, prefix, f"{prefix}x/a/t"]:
+        publisher.publish(topic, topic.encode(), qos=1, retain=True)
+    expected = {
+        f"{prefix}/#": {*topics, prefix},
+        f"{prefix}/+/t": {topics[0], topics[2]},
+        f"{prefix}/a/+": set(topics[:2]),
+    }
+    for topic_filter, matching in expected.items():
+        subscriber = client(name())
+        subscriber.subscribe(topic_filter)
+        assert {subscriber.receive_publish().topic for _ in matching} == matching
+        subscriber.subscribe("marker" + prefix)
+        subscriber.publish("marker" + prefix, qos=1)
+        assert subscriber.receive_up_to("marker" + prefix) == []
+
+
+def test_retained_messages_survive_a_crash(
+    start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
+):
+    process = start_broker()
+    publisher = client(name(), at=process)
+    for number in range(50):
+        publisher.publish(f"kept/{number}", b"%d" % number, qos=1, retain=True)
+    publisher.publish("kept/0", b"", qos=1, retain=True)
+    process.restart()
+    subscriber = client(name(), at=process)
+    subscriber.subscribe("kept/#")
+    received = {each.topic: each.payload for each in (subscriber.receive_publish() for _ in range(49))}
+    assert received == {f"kept/{number}": b"%d" % number for number in range(1, 50)}
+
+
+def test_retained_messages_are_bounded(
+    start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
+):
+    process = start_broker(RETAINED_MESSAGES="5")
+    publisher = client(name(), at=process)
+    for number in range(10):
+        publisher.send(mqtt.publish(version, f"r/{number}", b"x", qos=1, packet_id=number + 1, retain=True))
+        publisher.receive(mqtt.PUBACK)
+    publisher.publish("r/0", b"replaced", qos=1, retain=True)  # replacing one adds none
+    subscriber = client(name(), at=process)
+    subscriber.subscribe("r/#", "marker")
+    subscriber.publish("marker", qos=1)
+    kept = subscriber.receive_up_to("marker")
+    assert len(kept) == 5
+
+
+@only_5
+def test_v5_mqtt_3_3_1_13_retain_as_published(client: Callable[..., RawClient], name: Callable[[], str]):
+    topic = name()
+    both = client(name())
+    both.subscribe((topic, QOS_1 | RETAIN_AS_PUBLISHED))
+    for retain in (True, False):
+        both.publish(topic, b"x", qos=1, retain=retain)
+        assert both.receive_publish().retain is retain
+
+
+@only_5
+@pytest.mark.parametrize(
+    ("handling", "expected"), [(0, [True, True]), (RETAIN_IF_NEW, [True, False]), (NEVER_RETAINED, [False, False])]
+)
+def test_v5_mqtt_3_3_1_9_retain_handling(
+    client: Callable[..., RawClient], name: Callable[[], str], handling: int, expected: list[bool]
+):
+    """[v5 MQTT-3.3.1-9, -10, -11]: at a new subscription, and at one that exists."""
+    topic = name()
+    both = client(name())
+    both.publish(topic, b"kept", qos=1, retain=True)
+    both.subscribe(("marker" + topic, QOS_1))
+    seen = []
+    for _ in range(2):
+        both.subscribe((topic, QOS_1 | handling))
+        both.publish("marker" + topic, qos=1)
+        seen.append([each.payload for each in both.receive_up_to("marker" + topic)] == [b"kept"])
+    assert seen == expected
+
+
+@only_5
+def test_v5_retained_messages_keep_their_properties(client: Callable[..., RawClient], name: Callable[[], str]):
+    topic = name()
+    properties: mqtt.Properties = [(mqtt.CONTENT_TYPE, "text/plain"), (mqtt.USER_PROPERTY, ("k", "v"))]
+    client(name()).publish(topic, b"x", qos=1, retain=True, props=properties)
+    subscriber = client(name())
+    subscriber.subscribe(topic)
+    assert sorted(subscriber.receive_publish().properties, key=str) == sorted(properties, key=str)
+
+
+@only_5
+def test_v5_retained_messages_expire(client: Callable[..., RawClient], name: Callable[[], str]):
+    """[v5 MQTT-3.3.2-5]; MQTT 5.0 §3.3.2.3.3."""
+    topic = name()
+    publisher = client(name())
+    for each, expiry in (("short", 1), ("long", 300)):
+        publisher.publish(f"{topic}/{each}", b"x", qos=1, retain=True, props=[(mqtt.MESSAGE_EXPIRY_INTERVAL, expiry)])
+    publisher.expect_nothing(2.1)
+    subscriber = client(name())
+    subscriber.subscribe(topic + "/#")
+    received = subscriber.receive_publish()
+    assert received.topic == topic + "/long"
+    (left,) = received.values(mqtt.MESSAGE_EXPIRY_INTERVAL)
+    assert isinstance(left, int)
+    assert 280 < left <= 298  # [v5 MQTT-3.3.2-6]: less the time it waited

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import pytest
+
+from emulator.__main__ import main
+from emulator.fleet import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+URL = "tcp://127.0.0.1:1884"
+
+
+def read(*argv: str, environ: Mapping[str, str] | None = None) -> arguments.Options:
+    parser = argparse.ArgumentParser()
+    arguments.add_to(parser)
+    return arguments.read(parser.parse_args(argv), environ or {})
+
+
+def test_defaults_are_gentle_and_run_until_stopped():
+    options = read("--url", URL)
+    assert (options.host, options.port) == ("127.0.0.1", 1884)
+    assert (options.devices, options.rate, options.duration_s, options.qos) == (10, 10.0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tcp://broker.example", ("broker.example", 1883, "", "")),
+        ("mqtt://u:p%40ss%2F@broker.example:20003", ("broker.example", 20003, "u", "p@ss/")),
+        ("tcp://[::1]:1883/", ("::1", 1883, "", "")),
+    ],
+)
+def test_a_url_names_host_port_and_credentials(url: str, expected: tuple[str, int, str, str]):
+    options = read("--url", url)
+    assert (options.host, options.port, options.username, options.password) == expected
+
+
+def test_arguments_win_over_the_environment_and_that_over_the_url():
+    url = "tcp://u:from-url@host"
+    assert read("--url", url).password == "from-url"
+    assert read("--url", url, "--password-env", "SECRET", environ={"SECRET": "from-env"}).password == "from-env"
+    both = ("--password-env", "SECRET", "--password", "from-argument")
+    assert read("--url", url, *both, environ={"SECRET": "from-env"}).password == "from-argument"
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--url", "http://h"], "use tcp://HOST:PORT"),
+        (["--url", "tcp://"], "use tcp://HOST:PORT"),
+        (["--url", "tcp://h/path"], "use tcp://HOST:PORT"),
+        (["--url", "tcp://h:port"], "--url: Port could not be cast"),
+        (["--url", "tcp://h:70000"], "--url: Port out of range"),
+        (["--url", URL, "--devices", "0"], "invalid whole number above 0 value: '0'"),
+        (["--url", URL, "--rate", "nan"], "invalid number above 0 value: 'nan'"),
+        (["--url", URL, "--duration", "-1"], "invalid number above 0 value: '-1'"),
+        (["--url", URL, "--qos", "3"], "invalid choice: 3"),
+        (["--url", URL, "--prefix", "a/b"], "--prefix"),
+        (["--url", URL, "--password-env", "NO_SUCH_VARIABLE_HERE"], "NO_SUCH_VARIABLE_HERE is not set"),
+        ([], "--url"),
+    ],
+)
+def test_a_bad_argument_is_named_and_ends_with_status_2(
+    argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        main(["fleet", *argv])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_bad_url_does_not_show_its_password(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["fleet", "--url", "http://u:s3cret@host"])
+    assert "s3cret" not in capsys.readouterr().err

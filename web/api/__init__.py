@@ -1,0 +1,9 @@
+"""The JSON API under /api/v1, and the page that explains it.
+
+Errors are always {"error": {"code", "message"}}; times RFC 3339 in UTC with milliseconds.
+"""
+
+from web.api import fleet_routes, device_routes, live_routes, reference
+from web.api.blueprint import blueprint
+
+__all__ = ["blueprint", "device_routes", "fleet_routes", "live_routes", "reference"]

@@ -1,0 +1,82 @@
+"""Parameters of the API, read from the query: a value that cannot be used is answered with what to do instead."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from flask import request
+
+from store.model import MessageId
+from web.errors import ApiError
+from web.live.selection import Selection
+from web.presentation import EPOCH
+
+MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999
+
+
+def bad(message: str) -> ApiError:
+    """Return a 400 that says what to do."""
+    return ApiError(400, "bad_request", message)
+
+
+def whole_number(name: str, default: int, maximum: int) -> int:
+    """Return a number from 1 to `maximum`. Raises ApiError: 400."""
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= maximum):
+        raise bad(f"{name} has to be a whole number from 1 to {maximum}.")
+    return int(text)
+
+
+def choice(name: str, choices: tuple[str, ...], default: str | None = None) -> str | None:
+    """Return one of `choices`. Raises ApiError: 400."""
+    text = request.args.get(name, "")
+    if text and text not in choices:
+        raise bad(f"{name} has to be one of {', '.join(choices)}; leave it out for {default or 'all'}.")
+    return text or default
+
+
+def time_ms(name: str, default: int) -> int:
+    """Return a time in ms: RFC 3339 or ms since the epoch. Raises ApiError: 400."""
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    found = _time_ms(text)
+    if found is None:
+        raise bad(f"{name} has to be a time as in 2026-01-31T12:00:00.000Z, or milliseconds since the epoch.")
+    return found
+
+
+def position(name: str) -> MessageId | None:
+    """Return a place in the log: a message id, or the time where it lies. Raises ApiError: 400."""
+    text = request.args.get(name, "")
+    if not text:
+        return None
+    try:
+        return MessageId.parse(text)
+    except ValueError:
+        ms = _time_ms(text)
+    if ms is None:
+        raise bad(f"{name} has to be a message id as in 1769860800000-0, or a time as in 2026-01-31T12:00:00.000Z.")
+    return MessageId(ms, 0)
+
+
+def selection() -> Selection:
+    """Return which messages a listener wants. Raises ApiError: 400."""
+    try:
+        return Selection(request.args.get("device", ""), request.args.get("topic", ""))
+    except ValueError as error:
+        raise bad(f"topic has to be a topic filter: {error}.") from None
+
+
+def _time_ms(text: str) -> int | None:
+    if text.isascii() and text.isdigit():
+        return int(text) if len(text) < 16 and int(text) <= MAX_TIME_MS else None
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max(0, (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1))

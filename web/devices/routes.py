@@ -1,0 +1,132 @@
+"""Pages of devices, and the parts of them that are asked for again. Ids travel in the query: they hold any characters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from flask import Blueprint, Response, abort, render_template, request
+
+from store.model import MessageId
+from web import current, payloads
+from web.presentation import rfc3339
+
+if TYPE_CHECKING:
+    from store.answers import Device, Page, Status, StoredMessage
+
+blueprint = Blueprint("devices", __name__)
+DEVICES_A_PAGE = 50
+MESSAGES_A_PAGE = 25
+NEWEST_AT_ONCE = 25
+STATUSES = ("online", "offline", "quiet")
+SORTS = ("last_seen", "name")
+
+
+@dataclass(frozen=True)
+class ListQuestion:
+    """What the address of the list asks for; what cannot be used counts as not asked."""
+
+    search: str
+    status: Status | None
+    sort: Literal["last_seen", "name"]
+    cursor: str | None
+
+    @classmethod
+    def of_request(cls) -> ListQuestion:
+        """Read the address of this request."""
+        status, sort = request.args.get("status"), request.args.get("sort")
+        return cls(
+            search=request.args.get("search", "").strip(),
+            status=cast("Status", status) if status in STATUSES else None,
+            sort="name" if sort == "name" else "last_seen",
+            cursor=request.args.get("cursor") or None,
+        )
+
+
+@blueprint.get("/devices")
+def page() -> str:
+    """Show the list, searched, filtered, sorted and paged by the store; only its table when htmx asks."""
+    question = ListQuestion.of_request()
+    try:
+        found = current.query().devices(
+            question.search, question.status, DEVICES_A_PAGE, question.cursor, sort=question.sort
+        )
+    except ValueError:  # a cursor of another list, or made up
+        abort(400, "This cursor belongs to no page of the list. Begin again with the first page.")
+    template = "devices/list_part.html" if "HX-Request" in request.headers else "devices/list.html"
+    return render_template(template, question=question, found=found)
+
+
+@blueprint.get("/device")
+def device() -> str:
+    """Show one device."""
+    found = _device()
+    topic = request.args.get("topic", "")
+    messages = _messages(found, topic)
+    fields = current.query().numeric_fields(found.id)
+    return render_template("devices/device.html", device=found, fields=fields, topic=topic, **messages)
+
+
+@blueprint.get("/device/state")
+def state() -> str:
+    """Show a device's presence, values and topics."""
+    return render_template("devices/state.html", device=_device())
+
+
+@blueprint.get("/device/messages")
+def messages() -> str:
+    """Show a page of a device's messages."""
+    found = _device()
+    topic = request.args.get("topic", "")
+    return render_template("devices/messages.html", device=found, topic=topic, **_messages(found, topic))
+
+
+@blueprint.get("/device/messages/newer")
+def newer_messages() -> str:
+    """Show the rows that came after the message `after`, newest first; nothing where none came."""
+    rows = current.query().messages(
+        request.args.get("id", ""), NEWEST_AT_ONCE, after=_message_id("after"), topic=request.args.get("topic") or None
+    )
+    return render_template("devices/message_rows.html", device_id=request.args.get("id", ""), rows=rows.rows)
+
+
+@blueprint.get("/device/message")
+def message() -> str:
+    """Show one payload as `view` (json, text or hex) asks, cut where it is long."""
+    found = _message()
+    shown = payloads.show(found.payload, request.args.get("view", "json"))
+    return render_template("devices/payload.html", message=found, shown=shown, device_id=found.device_id)
+
+
+@blueprint.get("/device/message/payload")
+def download() -> Response:
+    """Hand over one payload whole, as a file."""
+    found = _message()
+    response = Response(found.payload, mimetype="application/octet-stream")
+    response.headers.set("Content-Disposition", "attachment", filename=f"message-{found.id}.bin")
+    return response
+
+
+def _device() -> Device:
+    return current.query().device(request.args.get("id", "")) or abort(404, "The store knows no such device.")
+
+
+def _message() -> StoredMessage:
+    message_id = _message_id("message") or abort(400, "Name the message.")
+    return current.query().message(request.args.get("id", ""), message_id) or abort(
+        404, "The store does not keep this message any more."
+    )
+
+
+def _message_id(name: str) -> MessageId | None:
+    text = request.args.get(name, "")
+    try:
+        return MessageId.parse(text) if text else None
+    except ValueError:
+        abort(400, f"{name} has to be the id of a message, as in 1769860800000-0.")
+
+
+def _messages(device: Device, topic: str) -> dict[str, object]:
+    before = _message_id("before")
+    found: Page[StoredMessage] = current.query().messages(device.id, MESSAGES_A_PAGE, before=before, topic=topic or None)
+    return {"found": found, "before": before, "newest": found.rows[0].id if found.rows else None, "rfc3339": rfc3339}

@@ -1,0 +1,91 @@
+// A device's page: the chart that follows its field, and messages that arrive without a reload.
+/* global uPlot, htmx */
+import { axis, chart, colours } from "./chart.js";
+
+const CHART_EVERY_MS = 5000;
+const MESSAGES_EVERY_MS = 2000;
+const POINTS = 300;
+const KEPT_ROWS = 200;
+
+// --- chart
+const section = document.getElementById("chart");
+
+function describe() {
+  const { line, band } = colours();
+  const text = (_plot, value) => (value == null ? "–" : Number(value.toPrecision(6)).toString());
+  const edge = { stroke: band, width: 1, points: { show: false }, value: text };
+  return {
+    cursor: { drag: { x: true, y: false } },
+    axes: [axis(), axis({ size: 60 })],
+    bands: [{ series: [3, 1], fill: band }],
+    series: [
+      { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+      { ...edge, label: "min" },
+      { label: "mean", stroke: line, width: 2, value: text, points: { show: (plot) => plot.data[0].length < 40, fill: line } },
+      { ...edge, label: "max" },
+    ],
+  };
+}
+
+function fillTable(points) {
+  const body = section.querySelector("tbody");
+  const cell = (text, className = "number") => {
+    const element = document.createElement("td");
+    element.className = className;
+    element.textContent = text;
+    return element;
+  };
+  body.replaceChildren(...points.toReversed().map(([ts, min, max, mean, count]) => {
+    const row = document.createElement("tr");
+    const numbers = [min, mean, max].map((value) => cell(Number(value.toPrecision(6))));
+    row.append(cell(new Date(ts).toLocaleString(), ""), ...numbers, cell(count));
+    return row;
+  }));
+}
+
+function startChart() {
+  const field = document.getElementById("field");
+  const note = document.getElementById("chart-note");
+  const explained = note.textContent;
+  const plot = chart(document.getElementById("plot"), describe);
+
+  const refresh = async () => {
+    if (document.hidden) return;
+    const range = Number(section.querySelector("[name=range]:checked").value);
+    const asked = new URLSearchParams({ field: field.value, from: Date.now() - range, to: Date.now(), points: POINTS });
+    const response = await fetch(`${section.dataset.url}?${asked}`).catch(() => null);
+    if (!response?.ok) return;
+    const { points } = await response.json();
+    note.textContent = points.length ? explained : "No number of this field in this time.";
+    plot.update([points.map(([ts]) => Date.parse(ts) / 1000), ...[1, 3, 2].map((part) => points.map((point) => point[part]))]);
+    fillTable(points);
+  };
+  section.addEventListener("change", refresh);
+  setInterval(refresh, CHART_EVERY_MS);
+  refresh();
+}
+
+// --- messages: only new rows are added, so that an opened payload stays open
+const rows = document.getElementById("message-rows");
+
+async function addNewer() {
+  if (document.hidden) return;
+  const newest = rows.querySelector("tr")?.dataset.id ?? "0-0";
+  const address = new URL(rows.dataset.newer, location.href);
+  address.searchParams.set("after", newest);
+  const response = await fetch(address, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (!response?.ok || response.status === 204) return;
+  const arrived = document.createElement("tbody");
+  arrived.innerHTML = await response.text();
+  if (!arrived.rows.length) return;
+  document.querySelector("#messages .empty")?.remove();
+  const added = [...arrived.rows];
+  for (const row of added) row.classList.add("arrived");
+  rows.prepend(...added);
+  for (const row of added) htmx.process(row);
+  while (rows.rows.length > KEPT_ROWS) rows.rows[rows.rows.length - 1].remove();
+}
+
+document.getElementById("topic").addEventListener("change", (event) => event.target.form.requestSubmit());
+if (rows.dataset.newer) setInterval(addNewer, MESSAGES_EVERY_MS);
+if (section) startChart();
