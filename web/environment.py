@@ -17,5 +17,5 @@ def settings_or_exit() -> Settings:
     try:
         return load(os.environ, "web")  # noqa: TID251  an entry point's own reading
     except SettingsError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)  # noqa: T201
+        print(*error.problems, sep="\n", file=sys.stderr)
         raise SystemExit(1) from None

@@ -6,15 +6,15 @@ The store being away is an expected state: 503 and one plain sentence, never a t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import redis
-from flask import Response, jsonify, make_response, render_template, request
+from flask import jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Flask, Response
 
 LOGGER = logging.getLogger(__name__)
 STORE_UNAVAILABLE = "The store does not answer. Devices keep their messages and send them again; this page retries."
@@ -82,7 +82,7 @@ def _csrf(error: CSRFError) -> Response:
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
     if error.response is not None or 300 <= status < 400:
-        return Response.force_type(error.get_response(), request.environ)
+        return cast("Response", error.get_response())
     if isinstance(error, ApiError):
         return answer(status, error.api_code, str(error.description))
     response = answer(status, CODES.get(status, "error"), SENTENCES.get(status, str(error.description)))

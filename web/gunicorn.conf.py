@@ -1,3 +1,4 @@
+# ruff: noqa: N999  gunicorn names its configuration so
 """How gunicorn serves the dashboard: threads, so that open event streams never starve pages or /healthz.
 
 Bad settings end the start here, in the first process, with one line for each.
@@ -6,14 +7,12 @@ Bad settings end the start here, in the first process, with one line for each.
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from web.environment import settings_or_exit
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from gunicorn.workers.gthread import ThreadWorker
 
 _settings = settings_or_exit()
 
@@ -28,7 +27,7 @@ keepalive = 5  # s
 control_socket_disable = True
 
 
-def post_worker_init(worker: ThreadWorker) -> None:
+def post_worker_init(worker: Any) -> None:
     """End the worker's event streams as soon as SIGTERM arrives; gunicorn itself would wait for them in vain."""
     tailer = worker.wsgi.extensions["tailer"]
 

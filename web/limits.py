@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
+from web import api
+
 if TYPE_CHECKING:
     from flask import Flask, Response
 
@@ -30,9 +32,9 @@ def register(app: Flask, settings: Settings, connection_pool: Any) -> None:
         in_memory_fallback_enabled=True,
     )
     failed_logins = limiter.shared_limit(FAILED_LOGINS, scope="failed-logins", deduct_when=_is_refused)
-    for endpoint, view in list(app.view_functions.items()):
-        if endpoint == "auth.login" or endpoint.startswith("api."):
-            app.view_functions[endpoint] = failed_logins(view)
+    views: dict[str, Any] = app.view_functions
+    views["auth.login"] = failed_logins(views["auth.login"])
+    failed_logins(api.blueprint)  # as a whole: its guard refuses before any view
 
 
 def _storage_uri(redis_url: str) -> str:

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand received bytes to the client."""
         self.client.receive(data)
+        self.flush()
         if self._waiting:
             self._wake_waiting()
 

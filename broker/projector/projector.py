@@ -92,6 +92,10 @@ class Projector:
             delay_s = min(longest_s, 2 * delay_s)
 
     async def _turn(self) -> None:
+        # The client can lose a cancellation that meets the end of one of its own time-outs.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         await self._renew_lease()
         if not self._holds_lease:
             await self._measure()

@@ -80,12 +80,12 @@ class Publish(msgspec.Struct, gc=False):
 def _read_topic_name(body: bytes, end: int) -> tuple[str, int]:
     """Do what `read_utf8_string` and `check_no_wildcards` do; they are called to say what is wrong."""
     position = 2 + (body[0] << 8 | body[1]) if end >= 2 else 2
-    if position <= end:
-        try:
-            topic_name = body[2:position].decode()
-        except UnicodeDecodeError:
-            topic_name = "\0"
-        if not ("#" in topic_name or "+" in topic_name or "\0" in topic_name):
+    try:
+        topic_name = body[2:position].decode()
+    except UnicodeDecodeError:
+        pass  # explained below
+    else:
+        if position <= end and not ("#" in topic_name or "+" in topic_name or "\0" in topic_name):
             return topic_name, position
     topic_name, position = read_utf8_string(body, 0, end)
     check_no_wildcards(topic_name)

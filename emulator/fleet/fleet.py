@@ -52,9 +52,7 @@ class Fleet:
         await self._await_first_attempts()
         await self._publish_in_turn()
         await self._say_goodbye()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         await self._leave()
         return self._sum_up()
 
@@ -80,7 +78,7 @@ class Fleet:
     async def _await_first_attempts(self) -> None:
         attempts = asyncio.gather(*(device.attempted.wait() for device in self._devices))
         while not attempts.done() and not self._stopped.is_set():
-            await _happens(self._stopped, TICK_S)
+            await _wait_at_most(self._stopped, TICK_S)
         attempts.cancel()
 
     async def _publish_in_turn(self) -> None:
@@ -95,7 +93,7 @@ class Fleet:
             for index in range(taken, due):
                 devices[index % len(devices)].publish_reading(now_s)
             taken = max(taken, due)
-            await _happens(self._stopped, started_s + taken / options.rate - time.monotonic())
+            await _wait_at_most(self._stopped, started_s + taken / options.rate - time.monotonic())
 
     async def _say_goodbye(self) -> None:
         deadline_s = time.monotonic() + self._options.drain_timeout_s
@@ -106,11 +104,12 @@ class Fleet:
 
     async def _settle(self, deadline_s: float) -> None:
         while self._ledger.awaited and time.monotonic() < deadline_s and not self._hurried.is_set():
-            await _happens(self._hurried, TICK_S)
+            await _wait_at_most(self._hurried, TICK_S)
 
     async def _leave(self) -> None:
         leaving = [asyncio.create_task(device.leave()) for device in self._devices]
-        _, late = await asyncio.wait(leaving, timeout=self._options.connect_timeout_s)
+        timeout_s = 0 if self._hurried.is_set() else self._options.connect_timeout_s
+        _, late = await asyncio.wait(leaving, timeout=timeout_s)
         for task in late:
             task.cancel()
 
@@ -140,9 +139,17 @@ class Fleet:
         return 0 if self._ledger.is_settled else 1
 
 
-async def _happens(event: asyncio.Event, timeout_s: float) -> None:
+async def _wait_at_most(event: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), max(TICK_S, timeout_s))
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):  # a defect; the cancellations asked for above are no Exception
+            raise outcome
 
 
 def _allow_descriptors(devices: int) -> None:

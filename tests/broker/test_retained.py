@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from raw import RawClient
 
 only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
-QOS_1, NO_LOCAL, RETAIN_AS_PUBLISHED = 1, 4, 8
+QOS_1, RETAIN_AS_PUBLISHED = 1, 8
 RETAIN_IF_NEW, NEVER_RETAINED = 0x10, 0x20
+
+
+def _retained(subscriber: RawClient, marker: str, *filters: str | tuple[str, int]) -> list[mqtt.Publish]:
+    """Subscribe and return the retained messages that come, by those of a later SUBSCRIBE coming after them."""
+    subscriber.publish(marker, b"marker", qos=1, retain=True)
+    subscriber.subscribe(*filters)
+    subscriber.subscribe((marker, 1))
+    received = subscriber.receive_up_to(marker)
+    subscriber.unsubscribe(marker)
+    return received
 
 
 def test_mqtt_3_3_1_5_a_new_subscriber_gets_the_last_retained_message(
@@ -55,10 +65,7 @@ def test_mqtt_3_3_1_10_an_empty_payload_clears(client: Callable[..., RawClient],
     for payload in (b"kept", b""):
         both.publish(topic, payload, qos=1, retain=True)
         assert both.receive_publish().payload == payload  # delivered as any other message
-    later = client(name())
-    later.subscribe(topic, "marker" + topic)
-    later.publish("marker" + topic, qos=1)
-    assert later.receive_up_to("marker" + topic) == []
+    assert _retained(client(name()), name(), topic) == []
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -82,12 +89,33 @@ def test_wildcards_find_retained_messages(client: Callable[..., RawClient], name
         f"{prefix}/a/+": set(topics[:2]),
     }
     for topic_filter, matching in expected.items():
-        subscriber = client(name())
-        subscriber.subscribe(topic_filter)
-        assert {subscriber.receive_publish().topic for _ in matching} == matching
-        subscriber.subscribe("marker" + prefix)
-        subscriber.publish("marker" + prefix, qos=1)
-        assert subscriber.receive_up_to("marker" + prefix) == []
+        received = _retained(client(name()), name(), topic_filter)
+        assert sorted(each.topic for each in received) == sorted(matching)
+
+
+def test_a_retained_message_never_follows_a_newer_one(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+):
+    """Promise 7: whoever subscribes while a device publishes is left with the newest value."""
+    both = client(name())
+    for _ in range(30):
+        topic = name()
+        both.publish(topic, b"old", qos=1, retain=True)
+        both.send(
+            mqtt.subscribe(version, 40_000, [(topic, 1)])
+            + mqtt.publish(version, topic, b"new", qos=1, packet_id=40_001, retain=True)
+        )
+        both.receive(mqtt.PUBACK)
+        received = [each.payload for each in (*_until_new(both), *_retained(both, name(), (name(), 1)))]
+        assert received[-1] == b"new"
+        assert b"old" not in received[received.index(b"new") :]
+
+
+def _until_new(subscriber: RawClient) -> list[mqtt.Publish]:
+    received = [subscriber.receive_publish()]
+    while received[-1].payload != b"new":
+        received.append(subscriber.receive_publish())
+    return received
 
 
 def test_retained_messages_survive_a_crash(
@@ -115,10 +143,10 @@ def test_retained_messages_are_bounded(
         publisher.receive(mqtt.PUBACK)
     publisher.publish("r/0", b"replaced", qos=1, retain=True)  # replacing one adds none
     subscriber = client(name(), at=process)
-    subscriber.subscribe("r/#", "marker")
-    subscriber.publish("marker", qos=1)
-    kept = subscriber.receive_up_to("marker")
-    assert len(kept) == 5
+    subscriber.subscribe("r/#")
+    kept = {each.topic: each.payload for each in (subscriber.receive_publish() for _ in range(5))}
+    assert kept == {"r/0": b"replaced", "r/1": b"x", "r/2": b"x", "r/3": b"x", "r/4": b"x"}
+    subscriber.expect_nothing(0.3)
 
 
 @only_5
@@ -142,12 +170,9 @@ def test_v5_mqtt_3_3_1_9_retain_handling(
     topic = name()
     both = client(name())
     both.publish(topic, b"kept", qos=1, retain=True)
-    both.subscribe(("marker" + topic, QOS_1))
-    seen = []
-    for _ in range(2):
-        both.subscribe((topic, QOS_1 | handling))
-        both.publish("marker" + topic, qos=1)
-        seen.append([each.payload for each in both.receive_up_to("marker" + topic)] == [b"kept"])
+    seen = [
+        [each.payload for each in _retained(both, name(), (topic, QOS_1 | handling))] == [b"kept"] for _ in range(2)
+    ]
     assert seen == expected
 
 

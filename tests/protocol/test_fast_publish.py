@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +53,7 @@ def outcome(machine: ServerConnection, pieces: list[bytes]) -> tuple[object, ...
 
 def cut(data: bytes, positions: list[int]) -> list[bytes]:
     bounds = [0, *sorted(position % (len(data) + 1) for position in positions), len(data)]
-    return [data[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [data[low:high] for low, high in pairwise(bounds)]
 
 
 def compare(version: ProtocolVersion, pieces: list[bytes], receive_maximum: int) -> None:

@@ -53,6 +53,11 @@ def _rows() -> list[tuple[tuple[ProtocolVersion, ...], Packet, bytes]]:
             Connect(V3_1_1, "dev", True, 65535, Will("w/t", b"\x00\xff", 2, True), "user", b"pass"),
             b"\x10\x24\x00\x04MQTT\x04\xf6\xff\xff\x00\x03dev\x00\x03w/t\x00\x02\x00\xff\x00\x04user\x00\x04pass",
         ),
+        (
+            (V3_1,),
+            Connect(V3_1, "c", will=Will("w", b"")),
+            b"\x10\x14\x00\x06MQIsdp\x03\x06\x00\x00\x00\x01c\x00\x01w\x00\x00",
+        ),
         ((V3_1_1,), Connect(V3_1_1, "c", username=""), b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x00\x00\x01c\x00\x00"),
         ((V5,), Connect(V5, "c", password=b"p"), b"\x10\x11\x00\x04MQTT\x05\x42\x00\x00\x00\x00\x01c\x00\x01p"),
         (
@@ -67,10 +72,12 @@ def _rows() -> list[tuple[tuple[ProtocolVersion, ...], Packet, bytes]]:
                     "user_property": [("a", "1"), ("a", "2")],
                 },
             ),
-            b"\x10\x36\x00\x04MQTT\x05\x0e\x00\x00"
-            b"\x16\x11\x00\x00\x0e\x10\x21\x00\x14\x26\x00\x01a\x00\x011\x26\x00\x01a\x00\x012"
-            b"\x00\x01c"
-            b"\x09\x03\x00\x01t\x18\x00\x00\x00\x05\x00\x01w\x00\x03bye",
+            (
+                b"\x10\x36\x00\x04MQTT\x05\x0e\x00\x00"
+                b"\x16\x11\x00\x00\x0e\x10\x21\x00\x14\x26\x00\x01a\x00\x011\x26\x00\x01a\x00\x012"
+                b"\x00\x01c"
+                b"\x09\x03\x00\x01t\x18\x00\x00\x00\x05\x00\x01w\x00\x03bye"
+            ),
         ),
         # --- CONNACK
         (ALL[:2], Connack(), b"\x20\x02\x00\x00"),
@@ -94,7 +101,9 @@ def _rows() -> list[tuple[tuple[ProtocolVersion, ...], Packet, bytes]]:
         ((V5,), Publish("", b"x", 1, packet_id=9, properties={"topic_alias": 3}), b"\x32\x09\0\0\0\x09\x03\x23\0\x03x"),
         (
             (V5,),
-            Publish("a", b"x", properties={"response_topic": "r", "correlation_data": b"\0", "user_property": [("", "")]}),
+            Publish(
+                "a", b"x", properties={"response_topic": "r", "correlation_data": b"\0", "user_property": [("", "")]}
+            ),
             b"\x30\x12\x00\x01a\x0d\x08\x00\x01r\x09\x00\x01\x00\x26\x00\x00\x00\x00x",
         ),
         (
@@ -144,6 +153,8 @@ def _rows() -> list[tuple[tuple[ProtocolVersion, ...], Packet, bytes]]:
         ((V5,), Disconnect(0x8B, {"server_reference": "s"}), b"\xe0\x06\x8b\x04\x1c\x00\x01s"),
         ((V5,), Disconnect(0, {"session_expiry_interval": 0}), b"\xe0\x07\x00\x05\x11\x00\x00\x00\x00"),
         ((V5,), Auth(), b"\xf0\x00"),
+        ((V5,), Auth(0x19), b"\xf0\x02\x19\x00"),
+        ((V5,), Auth(0, {"authentication_method": "M"}), b"\xf0\x06\x00\x04\x15\x00\x01M"),
         (
             (V5,),
             Auth(0x18, {"authentication_method": "M", "authentication_data": b"\x00"}),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from broker.wire.auth import Auth
-from broker.wire.codec import Packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect, Will
 from broker.wire.disconnect import Disconnect
@@ -23,9 +22,14 @@ from broker.wire.subscribe import Subscribe, Subscription
 from broker.wire.unsuback import Unsuback
 from broker.wire.unsubscribe import Unsubscribe
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.wire.codec import Packet
+
 V3_1, V3_1_1, V5 = ProtocolVersion
 
-few_examples = settings(max_examples=30, deadline=None)
+few_examples = settings(max_examples=20, deadline=None)
 """Enough for a test that runs once for each kind and version; the machine may be busy."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -56,9 +60,7 @@ def value_of(row: Property, max_size: int = 3) -> st.SearchStrategy[Any]:
 
 def properties_of(place: PropertyPlace) -> st.SearchStrategy[Properties]:
     """Any choice of the properties that may stand in a place."""
-    values = {
-        row.name: value_of(row, 3 if place in row.repeatable_in else 1) for row in TABLE if place in row.places
-    }
+    values = {row.name: value_of(row, 3 if place in row.repeatable_in else 1) for row in TABLE if place in row.places}
     return st.fixed_dictionaries({}, optional=values)
 
 
@@ -74,7 +76,7 @@ def _connects(version: ProtocolVersion) -> st.SearchStrategy[Connect]:
     )
     return st.builds(
         lambda client_id, clean_start, keep_alive, will, names, properties: Connect(
-            version, client_id, clean_start, keep_alive, will, *names, properties
+            version, client_id, clean_start, keep_alive, will, names[0], names[1], properties
         ),
         texts,
         st.booleans(),
@@ -154,7 +156,7 @@ def _endings(version: ProtocolVersion) -> st.SearchStrategy[Packet]:
     return st.one_of(pings, disconnects, auths)
 
 
-KINDS = {
+KINDS: dict[str, Callable[[ProtocolVersion], st.SearchStrategy[Any]]] = {
     "connect": _connects,
     "connack": _connacks,
     "publish": publishes,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from packet_examples import ALL, EXAMPLES, V5, Example, every_example
+from packet_examples import ALL, EXAMPLES, V3_1, V3_1_1, V5, Example, every_example
 
 from broker.wire.auth import Auth
 from broker.wire.codec import Packet, decode_packet
+from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
 from broker.wire.errors import MalformedPacketError, WireError
 from broker.wire.framing import PacketReader
-from broker.wire.packet_types import PacketType
+from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.puback import Puback, Pubrel
+from broker.wire.publish import Publish
+from broker.wire.suback import Suback
+from broker.wire.subscribe import Subscribe, Subscription
+from broker.wire.unsuback import Unsuback
 
 REPEATING = (PacketType.SUBSCRIBE, PacketType.SUBACK, PacketType.UNSUBSCRIBE, PacketType.UNSUBACK)
 SHORTENED = (
@@ -30,7 +35,7 @@ def has_fixed_end(example: Example) -> bool:
     packet = example.packet
     if packet.packet_type is PacketType.PUBLISH or (packet.packet_type in REPEATING and not is_bare_unsuback(example)):
         return False
-    return not (example.version is V5 and packet.packet_type in SHORTENED and not packet.properties)
+    return not (example.version is V5 and packet.packet_type in SHORTENED and not getattr(packet, "properties", {}))
 
 
 def is_bare_unsuback(example: Example) -> bool:
@@ -104,6 +109,25 @@ def test_what_may_be_left_out_may_be_written_out(first_byte: int, body: bytes, p
     assert decode_packet(first_byte, body, V5) == packet
     with pytest.raises(WireError):
         decode_packet(first_byte, body + b"\x00\x00", V5)
+
+
+@pytest.mark.parametrize(
+    ("packet", "version", "encoded"),
+    [
+        (Suback(1, [1, 0x87, 0x8F]), V3_1_1, b"\x90\x05\x00\x01\x01\x80\x80"),  # [v3.1.1 MQTT-3.9.3-2]
+        (Connack(is_session_present=True), V3_1, b"\x20\x02\x00\x00"),
+        (Puback(1, 0x10, {"reason_string": "r"}), V3_1_1, b"\x40\x02\x00\x01"),
+        (Unsuback(1, [0x11]), V3_1_1, b"\xb0\x02\x00\x01"),
+        (Disconnect(0x8B), V3_1_1, b"\xe0\x00"),
+        (Publish("a", b"", properties={"content_type": "t"}), V3_1_1, b"\x30\x03\x00\x01a"),
+        (Subscribe(1, [Subscription("a", 1, True, True, 2)]), V3_1_1, b"\x82\x06\x00\x01\x00\x01a\x01"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_an_older_version_has_no_room_for_is_not_sent(
+    packet: Packet, version: ProtocolVersion, encoded: bytes
+) -> None:
+    assert packet.encode(version) == encoded
 
 
 def test_every_packet_type_has_an_example_in_each_version() -> None:

@@ -67,13 +67,19 @@ REFUSALS = [
     Refusal("v3.1.1 MQTT-3.1.2-19 no user name", (V3_1_1,), 0x10, connect(b"MQTT", 4, 0x82), MALFORMED),
     Refusal("v3.1.1 MQTT-3.1.2-21 no password", (V3_1_1,), 0x10, connect(b"MQTT", 4, 0xC2, b"\0\1c\0\1u"), MALFORMED),
     Refusal("v5 MQTT-3.1.2-17 no user name", (V5,), 0x10, connect(b"MQTT", 5, 0x82), MALFORMED),
-    Refusal("v3.1.1 MQTT-3.1.2-18 user name without its flag", (V3_1_1,), 0x10, connect(b"MQTT", 4, 2, b"\0\1c\0\1u"), MALFORMED),
+    Refusal(
+        "v3.1.1 MQTT-3.1.2-18 user name without its flag",
+        (V3_1_1,),
+        0x10,
+        connect(b"MQTT", 4, 2, b"\0\1c\0\1u"),
+        MALFORMED,
+    ),
     Refusal("v5 MQTT-4.7.1-1 will topic", (V5,), 0x10, connect(b"MQTT", 5, 6, b"\0\1c\0\0\1#\0\0"), MALFORMED),
     Refusal("v3.1.1 MQTT-4.7.3-1 will topic", (V3_1_1,), 0x10, connect(b"MQTT", 4, 6, b"\0\1c\0\0\0\0"), MALFORMED),
+    Refusal("v5 §3.1.2.11.10 data without method", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\x04\x16\0\1x\0\1c", VIOLATION),
     Refusal(
-        "v5 §3.1.2.11.10 data without method", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\x04\x16\0\1x\0\1c", VIOLATION
+        "v5 §2.2.2.2 will delay among CONNECT's own", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\1c", MALFORMED
     ),
-    Refusal("v5 §2.2.2.2 will delay among CONNECT's own", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\1c", MALFORMED),
     # --- fixed header
     Refusal("MQTT-2.1.3-1 type 0", ALL, 0x00, b"", MALFORMED),
     Refusal("MQTT-2.1.3-1 CONNECT", ALL, 0x11, connect(b"MQTT", 4, 2), MALFORMED),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import request
 
 from store.answers import MAX_PAGE, MAX_POINTS
-from web import current
-from web.api import parameters, shapes
+from web import current, shapes
+from web.api import parameters
 from web.api.blueprint import blueprint
 from web.errors import ApiError
 from web.presentation import now_ms

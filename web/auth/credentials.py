@@ -24,7 +24,7 @@ def is_api_token(settings: Settings, token: str) -> bool:
 
 def local_path(target: str) -> str:
     """Return `target` where it is a path of this site, else "/": a log-in never sends a browser elsewhere."""
-    has_odd_character = any(character in "\\" or not character.isprintable() for character in target)
+    has_odd_character = any(character == "\\" or not character.isprintable() for character in target)
     if not target.startswith("/") or target.startswith("//") or has_odd_character:
         return "/"
     parts = urlsplit(target)

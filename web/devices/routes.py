@@ -108,14 +108,14 @@ def download() -> Response:
 
 
 def _device() -> Device:
-    return current.query().device(request.args.get("id", "")) or abort(404, "The store knows no such device.")
+    found = current.query().device(request.args.get("id", ""))
+    return found if found is not None else abort(404)
 
 
 def _message() -> StoredMessage:
-    message_id = _message_id("message") or abort(400, "Name the message.")
-    return current.query().message(request.args.get("id", ""), message_id) or abort(
-        404, "The store does not keep this message any more."
-    )
+    message_id = _message_id("message")
+    found = message_id and current.query().message(request.args.get("id", ""), message_id)
+    return found if found else abort(404)
 
 
 def _message_id(name: str) -> MessageId | None:
@@ -128,5 +128,7 @@ def _message_id(name: str) -> MessageId | None:
 
 def _messages(device: Device, topic: str) -> dict[str, object]:
     before = _message_id("before")
-    found: Page[StoredMessage] = current.query().messages(device.id, MESSAGES_A_PAGE, before=before, topic=topic or None)
+    found: Page[StoredMessage] = current.query().messages(
+        device.id, MESSAGES_A_PAGE, before=before, topic=topic or None
+    )
     return {"found": found, "before": before, "newest": found.rows[0].id if found.rows else None, "rfc3339": rfc3339}

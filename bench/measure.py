@@ -1,0 +1,113 @@
+"""The measurements: each takes a running broker and returns one figure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from bench.brokers import ROOT, Broker, Ours
+from store import schema
+from store.model import MessageId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CATCH_UP_DEADLINE_S = 300
+CPU_MESSAGES_PER_S = 2_000
+IDLE_CONNECTIONS = 1_000
+SETTLE_S = 1.0
+
+
+class NotMeasuredError(RuntimeError):
+    """The figure would mean nothing: messages were lost, or nobody answered."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: what, its unit, how, whether more is better, and for which brokers."""
+
+    key: str
+    title: str
+    unit: str
+    run: Callable[[Broker, float], float]
+    is_more_better: bool = True
+    only: tuple[type[Broker], ...] = (Broker,)
+
+
+def _load(scenario: str, broker: Broker, seconds: float, *numbers: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.load", scenario, str(broker.port), str(seconds), *map(str, numbers)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 90, check=False)
+    if finished.returncode:
+        raise NotMeasuredError(
+            finished.stderr.strip().splitlines()[-1] if finished.stderr.strip() else "load client failed"
+        )
+    counted: dict[str, Any] = json.loads(finished.stdout)
+    if counted.get("stalled"):
+        raise NotMeasuredError("messages were lost")
+    if counted.get("unanswered"):
+        raise NotMeasuredError(f"{counted['unanswered']} messages were not acknowledged")
+    return counted
+
+
+def _acknowledged(connections: int, in_flight: int) -> Callable[[Broker, float], float]:
+    return lambda broker, seconds: float(_load("acknowledged", broker, seconds, connections, in_flight)["per_s"])
+
+
+def _fan_out(publishers: int, subscribers: int) -> Callable[[Broker, float], float]:
+    return lambda broker, seconds: float(_load("fan_out", broker, seconds, publishers, subscribers)["per_s"])
+
+
+def _cpu_us(broker: Broker, seconds: float) -> float:
+    before = broker.cpu_s()
+    counted = _load("acknowledged", broker, seconds, 500, 4, CPU_MESSAGES_PER_S)
+    return (broker.cpu_s() - before) / float(counted["total"]) * 1e6
+
+
+def _idle_bytes(broker: Broker, _seconds: float) -> float:
+    before = broker.resident_bytes()
+    command = [sys.executable, "-m", "bench.load", "idle", str(broker.port), str(SETTLE_S), str(IDLE_CONNECTIONS)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "ready\n":
+            raise NotMeasuredError("not every connection was accepted")
+        grown = broker.resident_bytes() - before
+        holder.communicate()
+    return grown / IDLE_CONNECTIONS
+
+
+def _sustained(broker: Broker, seconds: float) -> float:
+    """Messages over the time of the load and of the projector's catching up, so that no lag is hidden."""
+    assert isinstance(broker, Ours)
+    counted = _load("acknowledged", broker, seconds, 10, 20)
+    loaded_at = time.perf_counter()
+    with redis.Redis.from_url(broker.store.url) as client:
+        while not _is_projected(client):
+            if time.perf_counter() - loaded_at > CATCH_UP_DEADLINE_S:
+                raise NotMeasuredError("the views never caught up")
+            time.sleep(0.005)
+    return float(counted["total"] / (counted["seconds"] + time.perf_counter() - loaded_at))
+
+
+def _is_projected(client: redis.Redis) -> bool:
+    last_id: bytes = client.xinfo_stream(schema.LOG)["last-generated-id"]
+    position = client.hget(schema.FLEET, "position")
+    return isinstance(position, bytes) and MessageId.parse(position.decode()).log_id == last_id.decode()
+
+
+MEASUREMENTS = (
+    Measurement("qos1_10x20", "QoS 1 acknowledged, 10 connections x 20 in flight", "/s", _acknowledged(10, 20)),
+    Measurement("qos1_500x1", "QoS 1 acknowledged, 500 connections x 1 in flight", "/s", _acknowledged(500, 1)),
+    Measurement("sustained", "QoS 1 10 x 20, with the views up to date", "/s", _sustained, only=(Ours,)),
+    Measurement("qos0_1_1", "QoS 0, 1 publisher to 1 subscriber, deliveries", "/s", _fan_out(1, 1)),
+    Measurement("qos0_5_10", "QoS 0, 5 publishers to 10 subscribers, deliveries", "/s", _fan_out(5, 10)),
+    Measurement(
+        "cpu", "CPU of broker and store a message, 2,000/s of 500 devices", "us", _cpu_us, is_more_better=False
+    ),
+    Measurement("idle", "memory an idle connection with one subscription", "bytes", _idle_bytes, is_more_better=False),
+)

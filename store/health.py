@@ -1,0 +1,71 @@
+"""How Redis is, and what an operator should change about it (sync reads)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from store import schema
+from store.answers import StoreStatus
+from store.model import MessageId
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+MEMORY_WARNING = 0.8
+NO_PERSISTENCE = "Redis keeps nothing on disk: a restart of it loses everything. Turn on AOF (or at least RDB)."
+NEARLY_FULL = "Redis uses more than 80 % of its memory: when it is full, no message can be stored."
+
+
+def store_status(client: Redis, now_ms: int) -> StoreStatus:
+    """Return version, memory, lag of the views and warnings; what the server does not tell is left out."""
+    info: Any = client.info()
+    used_bytes, max_bytes = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    lag_ms, lag_entries = _lag(client, now_ms)
+    return StoreStatus(
+        version=str(info.get("valkey_version") or info.get("redis_version", "")),
+        used_bytes=used_bytes,
+        max_bytes=max_bytes,
+        lag_ms=lag_ms,
+        lag_entries=lag_entries,
+        warnings=_warnings(info, _config(client, "save"), used_bytes, max_bytes),
+    )
+
+
+def _warnings(info: dict[str, Any], save: str | None, used_bytes: int, max_bytes: int) -> list[str]:
+    warnings = []
+    if not int(info.get("aof_enabled", 0)) and save == "":
+        warnings.append(NO_PERSISTENCE)
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if max_bytes and policy != "noeviction":
+        warnings.append(
+            f"Redis may throw data away when its memory is full ({policy}): set noeviction, not cache mode."
+        )
+    if max_bytes and used_bytes > MEMORY_WARNING * max_bytes:
+        warnings.append(NEARLY_FULL)
+    return warnings
+
+
+def _config(client: Redis, name: str) -> str | None:
+    """Return one value of the configuration; None where reading it is not permitted."""
+    with contextlib.suppress(redis.ResponseError):
+        values: Any = client.config_get(name)
+        return {_text(key): _text(value) for key, value in values.items()}.get(name)
+    return None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _lag(client: Redis, now_ms: int) -> tuple[int, int]:
+    fields: Any = client.hmget(schema.FLEET, ["position", "entries"])
+    position = MessageId.parse((fields[0] or b"0-0").decode())
+    waiting: Any = client.xrange(schema.LOG, f"({position.log_id}", "+", 1)
+    if not waiting:
+        return 0, 0
+    added = client.xinfo_stream(schema.LOG).get("entries-added", 0)
+    oldest_ms = int(waiting[0][0].partition(b"-")[0])
+    return max(0, now_ms - oldest_ms), max(1, added - int(fields[1] or 0))

@@ -1,0 +1,249 @@
+"""The settings table, its reader, and the files that repeat part of it: scalingo.json and docs/settings.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import settings
+from local.settings_page import settings_page
+from settings import TABLE, Process, Setting, SettingsError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parent.parent
+PROCESSES: tuple[Process, ...] = ("tcp", "web")
+GOOD: dict[str, str] = {
+    "REDIS_URL": "redis://:hidden-1@host:1",
+    "MQTT_USERNAME": "device",
+    "MQTT_PASSWORD": "hidden-2",
+    "DASHBOARD_USERNAME": "admin",
+    "DASHBOARD_PASSWORD": "hidden-3",
+    "SECRET_KEY": "hidden-4",
+}
+BY_NAME = {setting.name: setting for setting in TABLE}
+SET_BY_PLATFORM = {"PORT", "REDIS_URL", "TCP_URL", "CONTAINER", "WEB_CONCURRENCY"}
+
+
+def problems(process: Process, environ: Mapping[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        load(environ, process)
+    return raised.value.problems
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in GOOD.items() if name not in names}
+
+
+# --- the table itself
+
+
+def test_names_are_unique_and_plain():
+    names = [name for setting in TABLE for name in (setting.name, *setting.aliases)]
+    assert len(set(names)) == len(names)
+    assert all(name == name.upper() and name.replace("_", "").isalnum() for name in names)
+
+
+@pytest.mark.parametrize("setting", TABLE, ids=lambda setting: setting.name)
+def test_each_row_can_be_used(setting: Setting):
+    if setting.default:
+        setting.parse(setting.default)
+    assert setting.help.endswith(".")
+    assert set(setting.required_by) <= set(setting.used_by) <= set(PROCESSES)
+    assert bool(setting.required_by) == (setting.default is None)
+    assert not (setting.is_secret and setting.default)  # no default secret
+
+
+def test_units_stand_in_the_names_that_need_them():
+    suffixes = {"_S": "s", "_BYTES": "bytes"}
+    for setting in TABLE:
+        for suffix, unit in suffixes.items():
+            assert setting.name.endswith(suffix) == (setting.unit == unit), setting.name
+
+
+# --- the reader
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_minimum_starts_and_holds_each_setting_of_the_process(process: Process):
+    loaded = load(GOOD, process)
+    used = {setting.name.lower() for setting in TABLE if process in setting.used_by}
+    assert set(vars(loaded)) == used
+    assert loaded.port == 1883
+    assert loaded.redis_url == "redis://:hidden-1@host:1"
+
+
+def test_a_process_does_not_hold_what_only_the_other_uses():
+    with pytest.raises(AttributeError, match="no setting MQTT_PASSWORD for this process"):
+        _ = load(GOOD, "web").mqtt_password
+    with pytest.raises(AttributeError, match="SECRET_KEY"):
+        _ = load(GOOD, "tcp").secret_key
+
+
+@pytest.mark.parametrize(("process", "name"), [(p, s.name) for s in TABLE for p in s.required_by])
+@pytest.mark.parametrize("absence", ["unset", "empty"])
+def test_a_required_setting_that_is_missing_is_named(process: Process, name: str, absence: str):
+    environ = without(name) | ({name: ""} if absence == "empty" else {})
+    assert problems(process, environ) == [f"{name} is not set. {BY_NAME[name].help}"]
+
+
+BAD_VALUES = [
+    ("PORT", "0", "use a whole number from 1 to 65535"),
+    ("PORT", "65536", "use a whole number from 1 to 65535"),
+    ("PORT", "eighty", "use a whole number from 1 to 65535"),
+    ("PORT", "-1", "use a whole number from 1 to 65535"),
+    ("PORT", "٣", "use a whole number from 1 to 65535"),
+    ("PORT", " 1883", "use a whole number from 1 to 65535"),
+    ("LOG_LEVEL", "debug", "use one of DEBUG, INFO, WARNING, ERROR"),
+    ("ACK_AFTER", "never", "use one of memory, disk"),
+    ("ALLOW_ANONYMOUS", "perhaps", "use true or false"),
+    ("DEVICE_TOPICS", "devices/#", "'devices/#' needs {device} as exactly one whole level"),
+    ("DEVICE_TOPICS", "a/{device}/b/{device}", "needs {device} as exactly one whole level"),
+    ("DEVICE_TOPICS", "a/x{device}/#", "needs {device} as exactly one whole level"),
+    ("DEVICE_TOPICS", "a/#/{device}", "may have # only as its last level"),
+    ("REDIS_URL", "http://host", "use redis://HOST:PORT"),
+    ("MAX_PACKET_BYTES", "268435461", "use a whole number from 128 to 268435460"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "complaint"), BAD_VALUES)
+def test_a_bad_value_is_named_with_what_would_do(name: str, value: str, complaint: str):
+    (problem,) = problems("tcp", {**GOOD, name: value})
+    assert problem.startswith(f"{name}: ")
+    assert complaint in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parsed"),
+    [
+        ("PORT", "65535", 65535),
+        ("ALLOW_ANONYMOUS", "Yes", True),
+        ("ALLOW_ANONYMOUS", "0", False),
+        ("DEVICE_TOPICS", "a/{device}/#, +/{device} ,", ("a/{device}/#", "+/{device}")),
+        ("REDIS_URL", "unix:///s.sock", "unix:///s.sock"),
+        ("ACK_AFTER", "disk", "disk"),
+    ],
+)
+def test_a_good_value_is_parsed(name: str, value: str, parsed: Any):
+    assert getattr(load({**GOOD, name: value}, "tcp"), name.lower()) == parsed
+
+
+def test_every_bad_value_is_reported_at_once():
+    environ = {**without("REDIS_URL"), "PORT": "x", "LOG_LEVEL": "x", "HISTORY_AGE_S": "1", "MQTT_PASSWORD": ""}
+    names = ["PORT", "REDIS_URL", "LOG_LEVEL", "HISTORY_AGE_S", "MQTT_PASSWORD"]
+    found = problems("tcp", environ)
+    assert [problem.split(":")[0].split()[0] for problem in found] == names
+    with pytest.raises(SettingsError) as raised:
+        load(environ, "tcp")
+    assert str(raised.value).splitlines() == found
+
+
+def test_secrets_are_never_shown():
+    environ = {**GOOD, "REDIS_URL": "http://:hidden-5@host", "PORT": "x"}
+    for process in PROCESSES:
+        assert "hidden" not in "\n".join(problems(process, environ))
+
+
+def test_a_value_that_is_no_secret_is_shown():
+    assert problems("tcp", {**GOOD, "PORT": "x"}) == ["PORT: 'x' cannot be used: use a whole number from 1 to 65535."]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"SCALINGO_REDIS_URL": "redis://add-on"}, "redis://add-on"),
+        ({"REDIS_URL": "redis://own"}, "redis://own"),
+        ({"SCALINGO_REDIS_URL": "redis://add-on", "REDIS_URL": "redis://own"}, "redis://add-on"),
+        ({"SCALINGO_REDIS_URL": "", "REDIS_URL": "redis://own"}, "redis://own"),
+    ],
+)
+def test_the_add_ons_name_wins_where_it_is_set(environ: dict[str, str], expected: str):
+    assert load({**without("REDIS_URL"), **environ}, "web").redis_url == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "complaint"),
+    [
+        ({"MQTT_USERNAME": ""}, "MQTT_USERNAME is not set, but its counterpart is: set both."),
+        ({"MQTT_PASSWORD": ""}, "MQTT_PASSWORD is not set, but its counterpart is: set both."),
+        ({"MQTT_USERNAME": "", "MQTT_PASSWORD": ""}, "No device could connect: set MQTT_USERNAME and MQTT_PASSWORD"),
+    ],
+)
+def test_a_broker_that_nobody_could_use_does_not_start(environ: dict[str, str], complaint: str):
+    (problem,) = problems("tcp", {**GOOD, **environ})
+    assert problem.startswith(complaint)
+
+
+def test_anonymous_devices_need_no_credentials():
+    loaded = load({**without("MQTT_USERNAME", "MQTT_PASSWORD"), "ALLOW_ANONYMOUS": "true"}, "tcp")
+    assert (loaded.mqtt_username, loaded.mqtt_password, loaded.allow_anonymous) == ("", "", True)
+
+
+def test_settings_are_frozen_and_replaced_by_copy():
+    loaded = load(GOOD, "tcp")
+    with pytest.raises(AttributeError, match="settings are frozen: port"):
+        loaded.port = 1
+    changed = loaded.replace(port=1)
+    assert (loaded.port, changed.port, changed.redis_url) == (1883, 1, loaded.redis_url)
+
+
+# --- what repeats the table
+
+
+def test_the_documentation_is_current():
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page(), "run `make docs`"
+
+
+MANIFEST: dict[str, Any] = json.loads((ROOT / "scalingo.json").read_text())
+
+
+def test_the_manifest_has_only_fields_the_platform_knows():
+    known = {"name", "description", "logo", "website", "repository", "ref", "env", "addons", "formation"}
+    assert {"name"} <= set(MANIFEST) <= known
+    for variable in MANIFEST["env"].values():
+        assert set(variable) <= {"description", "value", "generator", "required"}
+        assert ("value" in variable) != ("generator" in variable)
+        assert isinstance(variable.get("value", ""), str)
+        assert variable.get("generator", "secret") == "secret"
+    for add_on in MANIFEST["addons"]:
+        assert isinstance(add_on, str)
+        assert add_on.count(":") == 1
+    for size in MANIFEST["formation"].values():
+        assert set(size) == {"amount", "size"}
+        assert size["amount"] >= 1
+
+
+def test_the_manifest_starts_each_process_and_brings_what_it_needs():
+    procfile = (ROOT / "Procfile").read_text()
+    assert set(MANIFEST["formation"]) == {line.partition(":")[0] for line in procfile.splitlines()} == set(PROCESSES)
+    assert [add_on.partition(":")[0] for add_on in MANIFEST["addons"]] == ["redis", "tcp-gateway"]
+
+
+def test_the_manifest_sets_what_is_required_and_nothing_unknown():
+    required = {setting.name for setting in TABLE if setting.required_by} - SET_BY_PLATFORM
+    assert required <= set(MANIFEST["env"]) <= set(BY_NAME)
+    for name, variable in MANIFEST["env"].items():
+        assert variable["description"] == BY_NAME[name].help
+        is_secret = BY_NAME[name].is_secret
+        assert ("generator" in variable) == is_secret, f"{name}: secrets are generated, never written down"
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_manifest_is_enough_to_start(process: Process):
+    values = {name: variable.get("value", "generated") for name, variable in MANIFEST["env"].items()}
+    platform = {
+        "PORT": "5000",
+        "SCALINGO_REDIS_URL": "redis://h:1",
+        "CONTAINER": f"{process}-1",
+        "WEB_CONCURRENCY": "1",
+    }
+    assert load({**values, **platform}, process).port == 5000
+
+
+def test_the_reader_never_falls_back_to_the_process_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PORT", "4242")
+    assert settings.load(GOOD, "tcp").port == 1883

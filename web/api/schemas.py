@@ -1,0 +1,70 @@
+"""Shapes of the API's answers, as JSON Schema; a test holds real answers against them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT = {"type": "string"}
+COUNT = {"type": "integer", "minimum": 0}
+NUMBER = {"type": "number"}
+FLAG = {"type": "boolean"}
+TIME = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]}
+NEXT = {"type": ["string", "null"], "description": "Continues after the last row; null at the end."}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _row(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "prefixItems": list(items), "minItems": len(items), "maxItems": len(items)}
+
+
+_MESSAGE = {"id": TEXT, "ts": TIME, "topic": TEXT, "qos": COUNT, "retain": FLAG, "payload": _ref("Payload")}
+
+SCHEMAS: dict[str, Any] = {
+    "Error": _object(error=_object(code=TEXT, message=TEXT)),
+    "Fleet": _object(
+        devices=_object(total=COUNT, online=COUNT, quiet=COUNT),
+        messages=COUNT,
+        bytes=COUNT,
+        rate=_list(_row(TIME, NUMBER)),
+    ),
+    "DeviceSummary": _object(id=TEXT, connected=FLAG, quiet=FLAG, last_seen=TIME, messages=COUNT),
+    "DeviceList": _object(devices=_list(_ref("DeviceSummary")), next=NEXT),
+    "Value": _object(value={"type": ["string", "number", "boolean", "null"]}, ts=TIME),
+    "Topic": _object(topic=TEXT, ts=TIME, qos=COUNT, retain=FLAG, payload_bytes=COUNT),
+    "Device": _object(
+        id=TEXT,
+        connected=FLAG,
+        connected_since={"type": ["string", "null"], "format": "date-time"},
+        quiet=FLAG,
+        first_seen=TIME,
+        last_seen=TIME,
+        messages=COUNT,
+        bytes=COUNT,
+        client_id=TEXT,
+        values={"type": "object", "additionalProperties": _ref("Value")},
+        topics=_list(_ref("Topic")),
+    ),
+    "Payload": {
+        "oneOf": [
+            {**_object(text=TEXT), "description": "UTF-8; `json` as well where it parses."},
+            {**_object(base64={"type": "string", "contentEncoding": "base64"}), "description": "Anything else."},
+        ]
+    },
+    "Message": _object(**_MESSAGE),
+    "MessageList": _object(messages=_list(_ref("Message")), next=NEXT),
+    "LiveMessage": _object(**_MESSAGE, device=TEXT, client_id=TEXT, payload_bytes=COUNT, is_truncated=FLAG),
+    "Recent": _object(messages=_list(_ref("LiveMessage")), position=NEXT),
+    "Series": _object(points=_list(_row(TIME, NUMBER, NUMBER, NUMBER, COUNT))),
+    "Document": {"type": "object"},
+}

@@ -1,0 +1,79 @@
+"""A listener's messages as a stream of server-sent events (HTML standard §9.2).
+
+message   id: the message's own, so that any container can continue after it; data: the message
+position  id: where the stream stands, when nothing wanted has come; it is also the heartbeat
+skipped   how many messages came faster than the stream sends, since it opened
+store     whether the store answers
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from web.shapes import live_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.answers import StoredMessage
+    from store.model import MessageId
+    from web.live.listener import Listener, Taken
+    from web.live.tailer import Tailer
+
+RECONNECT_MS = 2000
+STREAM_S = 900.0  # then the browser opens it again, and the session is checked again
+
+
+class EventStream:
+    """Iterates over the chunks of one response: first `backlog`, then what `listener` gets, until one of them ends."""
+
+    def __init__(self, tailer: Tailer, listener: Listener, backlog: list[StoredMessage], heartbeat_s: float) -> None:
+        self._tailer = tailer
+        self._listener = listener
+        self._backlog = backlog
+        self._heartbeat_s = heartbeat_s
+        self._sent: MessageId | None = None
+        self._skipped = 0
+        self._was_reachable = True
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield chunks of whole events."""
+        yield f"retry: {RECONNECT_MS}\n\n" + self._messages(self._backlog)
+        ends_at_s = time.monotonic() + STREAM_S
+        while time.monotonic() < ends_at_s:
+            position = self._tailer.position  # before taking: all up to here has been offered
+            taken = self._listener.take(self._heartbeat_s)
+            if chunk := self._chunk(taken, position):
+                yield chunk
+            if taken.is_closed:
+                return
+
+    def _chunk(self, taken: Taken, position: MessageId | None) -> str:
+        chunk = self._messages(taken.messages)
+        if not taken.messages:
+            chunk += event("position", {}, position)
+        if taken.skipped != self._skipped:
+            self._skipped = taken.skipped
+            chunk += event("skipped", {"skipped": taken.skipped})
+        if self._tailer.is_store_reachable != self._was_reachable:
+            self._was_reachable = not self._was_reachable
+            chunk += event("store", {"reachable": self._was_reachable})
+        return chunk
+
+    def _messages(self, messages: list[StoredMessage]) -> str:
+        chunk = ""
+        for message in messages:
+            # The backlog was read after the listener began: the two may overlap.
+            if self._sent is None or message.id > self._sent:
+                chunk += event("message", live_message(message), message.id)
+                self._sent = message.id
+        return chunk
+
+
+def event(name: str, data: dict[str, Any], message_id: MessageId | None = None) -> str:
+    """Return one event; its data is one line of JSON."""
+    identity = f"id: {message_id}\n" if message_id is not None else ""
+    return f"{identity}event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
