@@ -49,7 +49,7 @@ longest_s = 0.0
 
 
 async def measure(url: str, messages: int, devices: int) -> None:
-    global longest_s  # noqa: PLW0603
+    global longest_s
     settings = application_settings.load({"REDIS_URL": url, "ALLOW_ANONYMOUS": "true"}, "tcp")
     async with connect_async(settings, retries=0) as client:
         await client.flushall()
@@ -58,7 +58,7 @@ async def measure(url: str, messages: int, devices: int) -> None:
         projector = Projector(client, settings, "bench", lambda: time.time_ns() // 1_000_000)
         watch, run = asyncio.create_task(longest_hold()), asyncio.create_task(projector.run())
         longest_s, started_s, cpu_s = 0.0, time.perf_counter(), time.process_time()
-        while projector.projected_messages < messages:
+        while projector.projected_messages < messages:  # noqa: ASYNC110  the projector has no event for this
             await asyncio.sleep(0.01)
         wall_us = (time.perf_counter() - started_s) / messages * 1e6
         cpu_us = (time.process_time() - cpu_s) / messages * 1e6

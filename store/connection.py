@@ -16,9 +16,6 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 if TYPE_CHECKING:
-    from redis.asyncio.connection import AbstractConnection as AsyncConnection
-    from redis.connection import AbstractConnection
-
     from settings import Settings
 
 CONNECT_TIMEOUT_S = 5
@@ -58,7 +55,7 @@ def _options(settings: Settings, timeout_s: float, authenticate: Any) -> dict[st
 # AUTH is refused with WRONGPASS either way, and the connection stays usable.
 
 
-def _authenticate(connection: AbstractConnection) -> None:
+def _authenticate(connection: Any) -> None:
     try:
         connection.on_connect()
     except redis.AuthenticationError:
@@ -68,7 +65,7 @@ def _authenticate(connection: AbstractConnection) -> None:
         connection.on_connect()
 
 
-async def _authenticate_async(connection: AsyncConnection) -> None:
+async def _authenticate_async(connection: Any) -> None:
     try:
         await connection.on_connect()
     except redis.AuthenticationError:

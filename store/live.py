@@ -31,9 +31,7 @@ def follow(client: Redis, naming: DeviceNaming, after: str | None, block_ms: int
     count = max(1, min(count, MAX_PAGE))
     rows, reached, has_gap = _read(client, naming, position, count)
     if not rows and block_ms > 0:
-        client.execute_command(
-            "XREAD", "COUNT", 1, "BLOCK", min(block_ms, MAX_BLOCK_MS), "STREAMS", schema.LOG, reached.log_id
-        )  # fmt: skip
+        client.xread({schema.LOG: reached.log_id}, count=1, block=min(block_ms, MAX_BLOCK_MS))
         rows, reached, has_gap = _read(client, naming, position, count)
     return LiveMessages(rows, str(reached), has_gap)
 

@@ -54,7 +54,7 @@ class ChunkWrite(NamedTuple):
     id: str
     frame: bytes
     ids: bytes
-    count: int
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class DeviceWrite:
     first_ms: int
     last_ms: int
     messages: int
-    bytes: int
+    payload_bytes: int
     client_id: str
     fields: list[FieldWrite]
     topics: list[tuple[str, bytes]]
@@ -87,7 +87,7 @@ class FleetWrite:
     first: MessageId
     last: MessageId
     messages: int
-    bytes: int
+    payload_bytes: int
     entries: int
     log_bytes: int
     slots: dict[int, int]
@@ -104,7 +104,7 @@ class Views:
     """The views of one store. Every method raises redis.RedisError when the store does not do it."""
 
     def __init__(self, client: Redis, settings: Settings) -> None:
-        self._redis = client
+        self._redis: Any = client  # redis-py types a command for both of its kinds of client at once
         self._settings = settings
         self._lease = load_script("lease")
         self._release = load_script("release")
@@ -174,7 +174,7 @@ class Views:
         Returns None when applied; else the position, from which the log has to be read again.
         """
         blob = _encode(
-            (str(write.after), str(write.first), str(write.last), write.messages, write.bytes, write.entries,
+            (str(write.after), str(write.first), str(write.last), write.messages, write.payload_bytes, write.entries,
              write.log_bytes, list(write.slots.items()))
         )  # fmt: skip
         limits = [self._settings.log_keep_bytes, now_ms // 1000 - RATE_KEPT_S]
@@ -217,7 +217,8 @@ class Views:
         pipeline = self._redis.pipeline(transaction=False)
         for script, keys, arguments in calls:
             pipeline.evalsha(script.sha, len(keys), *keys, *arguments)
-        return await pipeline.execute(raise_on_error=False)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
 
 
 def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:
@@ -241,7 +242,7 @@ def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list
         binary += (frame, ids)
     blob = _encode(
         (str(write.after), str(write.first), str(write.last), write.first_ms, write.last_ms, write.messages,
-         write.bytes, write.client_id, fields, topics, chunks)
+         write.payload_bytes, write.client_id, fields, topics, chunks)
     )  # fmt: skip
     return keys, [blob, *limits, *binary]
 

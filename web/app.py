@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LIVE_HEARTBEAT_S = 15.0  # s; the platform's router ends a response that is silent for 59 s
 STORE_TIMEOUT_S = 3.0  # a page without its data after that is better answered with 503
-PROBE_TIMEOUT_S = 1.0
 MAX_REQUEST_BYTES = 64 * 1024
 
 
@@ -33,7 +32,6 @@ def create_app(settings: Settings, query: Query | None = None) -> Flask:
     app.config.update(_config(settings))
     app.extensions["settings"] = settings
     app.extensions["query"] = query or Query(connection, settings)
-    app.extensions["probe"] = Query(connect(settings, timeout_s=PROBE_TIMEOUT_S, retries=0), settings)
     app.extensions["tailer"] = Tailer(app.extensions["query"], _stream_cap(settings))
     app.url_map.converters["device"] = DeviceIdConverter
     app.session_interface = sessions.SchemeAwareSessions()

@@ -22,11 +22,6 @@ def query() -> Query:
     return cast("Query", current_app.extensions["query"])
 
 
-def probe() -> Query:
-    """Return the same with a short patience, for health checks."""
-    return cast("Query", current_app.extensions["probe"])
-
-
 def tailer() -> Tailer:
     """Return the one reader of the log that feeds every stream of this process."""
     return cast("Tailer", current_app.extensions["tailer"])

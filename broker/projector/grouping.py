@@ -131,7 +131,7 @@ class DeviceGroup:
             first_ms=self._messages[0][1].received_ms,
             last_ms=self.last_seen_ms,
             messages=len(self._messages),
-            bytes=self._payload_bytes,
+            payload_bytes=self._payload_bytes,
             client_id=self._messages[-1][1].client_id,
             fields=[field.write(path) for path, field in self._fields.items()],
             topics=[(name, _topic_state(last)) for name, last in self._topics.items() if len(name) <= MAX_TOPIC_LENGTH],
@@ -146,7 +146,7 @@ class DeviceGroup:
                 field = fields[path] = _FieldGroup()
             field.value = value
             field.ts_ms = received_ms
-            if is_charted(value):
+            if value.__class__ is not str and is_charted(value):
                 field.numbers.append(value)  # type: ignore[arg-type]
 
     def _close_minute(self) -> None:
@@ -235,7 +235,7 @@ class FleetTotals:
             first=self._first,
             last=self.last,
             messages=self.messages,
-            bytes=self._payload_bytes,
+            payload_bytes=self._payload_bytes,
             entries=self.entries,
             log_bytes=self._log_bytes,
             slots={slot * RATE_SLOT_S: count for slot, count in self._slots.items()},

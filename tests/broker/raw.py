@@ -203,6 +203,15 @@ class RawClient:
             before.append(publish)
         return before
 
+    def receive_until_quiet(self, quiet_s: float = 0.4) -> list[mqtt.Publish]:
+        """Return every message that comes until none has for `quiet_s`."""
+        received: list[mqtt.Publish] = []
+        try:
+            while True:
+                received.append(self.receive_publish(deadline_s=quiet_s))
+        except TimeoutError:
+            return received
+
     def ping(self) -> None:
         """Send PINGREQ and wait for PINGRESP."""
         self.send(mqtt.PING)

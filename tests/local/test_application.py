@@ -89,3 +89,12 @@ def test_what_make_run_prints_works_as_it_is_and_sigterm_to_make_stops_it_all(ap
     await_condition(lambda: not any(map(is_alive, processes)), "no process is left", 10)
     assert "acknowledged" in application.output()  # the fleet's summary: it left before the broker did
     assert "NOT acknowledged" not in application.output()
+
+
+def test_a_killed_launcher_leaves_no_process_of_the_application(application: Application):
+    await_condition(lambda: (application.get("/fleet") or {})["devices"]["online"] == 10, "the demo fleet is online")
+    make, launcher, *children = application.descendants()
+    assert make == application.make.pid
+    os.kill(launcher, signal.SIGKILL)
+    application.make.wait(10)
+    await_condition(lambda: not any(map(is_alive, children)), "store, tcp, web with its workers and demo are gone", 10)

@@ -7,30 +7,11 @@ import pytest
 from store.answers import StoredMessage
 from store.model import MessageId
 from web.live.listener import WAITING_MESSAGES, Listener
-from web.live.selection import Selection, matches_topic
+from web.live.selection import Selection
 
 
 def stored(seq: int, topic_name: str = "devices/a/t", device_id: str = "a") -> StoredMessage:
     return StoredMessage(MessageId(1, seq), device_id, "c", 1, topic_name, 1, False, b"1")
-
-
-@pytest.mark.parametrize(
-    ("topic_filter", "topic_name", "is_match"),
-    [
-        ("devices/a/t", "devices/a/t", True),
-        ("devices/a/t", "devices/a", False),
-        ("devices/+/t", "devices/a/t", True),
-        ("devices/+", "devices/a/t", False),
-        ("devices/#", "devices", True),
-        ("devices/#", "devices/a/t", True),
-        ("#", "a/b", True),
-        ("+/b", "/b", True),
-        ("#", "$SYS/x", False),
-        ("$SYS/#", "$SYS/x", True),
-    ],
-)
-def test_topic_filter(topic_filter: str, topic_name: str, is_match: bool):
-    assert matches_topic(topic_filter, topic_name) is is_match
 
 
 @pytest.mark.parametrize("topic_filter", ["a/#/b", "a+", "#a", "a/b#"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from store.history import topic_matches
+
 if TYPE_CHECKING:
     from store.answers import StoredMessage
 
@@ -25,17 +27,4 @@ class Selection:
         """Return whether the message is wanted."""
         if self.device_id and message.device_id != self.device_id:
             return False
-        return not self.topic_filter or matches_topic(self.topic_filter, message.topic_name)
-
-
-def matches_topic(topic_filter: str, topic_name: str) -> bool:
-    """Return whether a topic name matches a topic filter [v5 MQTT-4.7.1-1]."""
-    wanted, levels = topic_filter.split("/"), topic_name.split("/")
-    if topic_name.startswith("$") and wanted[0] in ("+", "#"):
-        return False  # [v5 MQTT-4.7.2-1]
-    if wanted[-1] == "#":
-        wanted.pop()
-        levels, has_enough = levels[: len(wanted)], len(levels) >= len(wanted)
-    else:
-        has_enough = len(levels) == len(wanted)
-    return has_enough and all(level in ("+", name) for level, name in zip(wanted, levels, strict=True))
+        return not self.topic_filter or topic_matches(self.topic_filter, message.topic_name)
