@@ -52,7 +52,8 @@ def _options(settings: Settings, timeout_s: float, authenticate: Any) -> dict[st
 
 
 # The platform's URLs may name a user that does not exist there; the password then is that of the default user.
-# AUTH is refused with WRONGPASS either way, and the connection stays usable.
+# AUTH is refused with WRONGPASS either way, and the connection stays usable. (redis-py's asyncio client does not ask
+# for this on Unix sockets, where the platform's URLs do not lead.)
 
 
 def _authenticate(connection: Any) -> None:

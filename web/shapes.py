@@ -13,27 +13,31 @@ if TYPE_CHECKING:
 LIVE_PAYLOAD_BYTES = 2048
 
 
+def time_or_none(ts_ms: int | None) -> str | None:
+    """Return a time; None for what has not happened, as with a device that is connected but never sent a message."""
+    return rfc3339(ts_ms) if ts_ms else None
+
+
 def device_summary(row: DeviceSummary) -> dict[str, Any]:
     """Return a row of the list."""
     return {
         "id": row.id,
         "connected": row.is_connected,
         "quiet": row.is_quiet,
-        "last_seen": rfc3339(row.last_seen_ms),
+        "last_seen": time_or_none(row.last_seen_ms),
         "messages": row.messages,
     }
 
 
 def device(found: Device) -> dict[str, Any]:
     """Return a device's record."""
-    since_ms = found.connected_since_ms
     return {
         "id": found.id,
         "connected": found.is_connected,
-        "connected_since": None if since_ms is None else rfc3339(since_ms),
+        "connected_since": time_or_none(found.connected_since_ms),
         "quiet": found.is_quiet,
-        "first_seen": rfc3339(found.first_seen_ms),
-        "last_seen": rfc3339(found.last_seen_ms),
+        "first_seen": time_or_none(found.first_seen_ms),
+        "last_seen": time_or_none(found.last_seen_ms),
         "messages": found.messages,
         "bytes": found.bytes,
         "client_id": found.client_id,

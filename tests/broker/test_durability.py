@@ -9,7 +9,7 @@ import mqtt_bytes as mqtt
 import pytest
 from broker_process import eventually
 from raw import ClosedError, RawClient
-from stored_messages import await_stored, stored_messages, stored_payloads
+from stored_messages import await_stored, stored_messages, stored_payloads, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,22 +106,21 @@ def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Call
 
 
 def test_views_hold_every_acknowledged_message_after_a_crash(start_broker: Callable[..., BrokerProcess]):
-    import redis
-
-    from store import schema
-
     process = start_broker()
     with RawClient(process.host, process.port, 4) as publisher:
         publisher.connect("views")
         for number in range(300):
             publisher.publish(f"devices/{number % 3}/t", json.dumps({"t": number}).encode(), qos=1)
         process.restart()
-    with redis.Redis.from_url(process.store_url, decode_responses=True) as client:
+    with views(process.store_url) as query:
 
-        def counted() -> list[str | None]:
-            return [client.hget(schema.device(str(each), "record"), "messages") for each in range(3)]
+        def counted() -> list[int]:
+            return [device.messages for device in map(query.device, "012") if device is not None]
 
-        eventually(lambda: counted() == ["100"] * 3, "each of three devices has its 100 messages, none twice", 20)
+        eventually(lambda: counted() == [100] * 3, "each of three devices has its 100 messages, none twice", 20)
+        history = [query.messages(each, 1000).rows for each in "012"]
+    for number, rows in enumerate(history):
+        assert [json.loads(row.payload)["t"] for row in reversed(rows)] == list(range(number, 300, 3))
 
 
 def test_acknowledged_to_disk_is_stored(start_broker: Callable[..., BrokerProcess]):

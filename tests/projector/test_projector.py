@@ -212,7 +212,6 @@ async def test_the_log_is_trimmed_behind_the_views(store: redis.Redis, settings:
         await until(lambda: projected(store) == 6001)
 
         def is_trimmed() -> bool:
-            publish(store, 0, 0)
             return int(store.memory_usage(schema.LOG, samples=0) or 0) < 3 * keep_bytes
 
         projector._measure_at_s = 0

@@ -66,7 +66,7 @@ class Seed:
             "connections": len(devices),
             "messages_received": 1000,
         }
-        self._redis.zadd(schema.NODES, {node_id: now_ms() + 3_600_000})
+        self._redis.zadd(schema.NODES, {node_id: now_ms() + 3_600_000})  # a heartbeat that lasts as long as the test
         self._redis.hset(schema.node_info(node_id), mapping={name: str(value) for name, value in info.items()})
         if devices:
             self._redis.zadd(schema.presence(node_id), {name: float(since) for name, since in devices.items()})
@@ -76,8 +76,8 @@ class Seed:
         projector = asyncio.create_task(Projector(client, self.settings, "seed", now_ms).run())
         try:
             async with asyncio.timeout(DEADLINE_S):
-                while await Views(client, self.settings).position() < last:
-                    await asyncio.sleep(0.005)  # noqa: ASYNC110  nothing tells when a view is written
+                while await Views(client, self.settings).position() < last:  # noqa: ASYNC110  nothing tells when
+                    await asyncio.sleep(0.005)
         finally:
             projector.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -14,9 +14,9 @@ from web import create_app
 from web.presentation import rfc3339
 
 if TYPE_CHECKING:
-    from fleet_seed import Seed
     from flask import Flask
     from flask.testing import FlaskClient
+    from fleet_seed import Seed
 
     from settings import Settings
 
@@ -93,7 +93,9 @@ def test_device_record(client: FlaskClient, seed: Seed):
     assert found["values"] == {"t": {"value": 21.5, "ts": ts}, "door.open": {"value": True, "ts": ts}}
     assert (found["id"], found["client_id"], found["messages"]) == ("a", "gateway", 1)
     assert (found["connected"], found["connected_since"]) == (False, None)
-    assert [(topic["topic"], topic["qos"], topic["retain"]) for topic in found["topics"]] == [("devices/a/state", 1, False)]
+    assert [(topic["topic"], topic["qos"], topic["retain"]) for topic in found["topics"]] == [
+        ("devices/a/state", 1, False)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,9 @@ def test_bad_parameter_says_what_to_do(client: FlaskClient, seed: Seed, path: st
     assert words in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/devices/none", "/devices/none/messages", "/devices/none/series?field=t"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/devices/none", "/devices/none/messages", "/devices/none/series?field=t"]
+)
 def test_what_is_not_there_is_not_found(client: FlaskClient, path: str):
     assert ask(client, path, 404)["error"]["code"] == "not_found"
 

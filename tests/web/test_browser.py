@@ -27,7 +27,9 @@ def assert_stayed(page: Page) -> None:
 
 def test_overview_waits_for_the_first_message_and_flips_by_itself(page: Page, seed: Seed):
     command = page.locator(".command code")
-    expect(command).to_contain_text("mosquitto_pub -h broker.example.com -p 20003 -u 'device user' -P \"$MQTT_PASSWORD\"")
+    expect(command).to_contain_text(
+        "mosquitto_pub -h broker.example.com -p 20003 -u 'device user' -P \"$MQTT_PASSWORD\""
+    )
     expect(page.get_by_text("Waiting for the first message…")).to_be_visible()
     stay(page)
     seed.publish(message("devices/my-first-device/telemetry", {"temperature": 21.5}))

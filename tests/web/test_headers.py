@@ -47,7 +47,9 @@ def test_static_files_may_be_kept_for_ever_under_a_name_that_changes(client: Fla
 
 def test_vendored_files_are_the_ones_listed():
     listed = re.findall(
-        r"^\| [\w.]+ \| [\d.]+ \| (\S+) \| .* \| (\w{64}) \|$", (STATIC / "vendor/VENDORED.md").read_text(), re.MULTILINE
+        r"^\| [\w.]+ \| [\d.]+ \| (\S+) \| .* \| (\w{64}) \|$",
+        (STATIC / "vendor/VENDORED.md").read_text(),
+        re.MULTILINE,
     )
     actual = {
         path.relative_to(STATIC / "vendor").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

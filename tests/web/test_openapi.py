@@ -13,11 +13,19 @@ from web.api.openapi import document
 from web.api.schemas import SCHEMAS
 
 if TYPE_CHECKING:
-    from fleet_seed import Seed
     from flask import Flask
     from flask.testing import FlaskClient
+    from fleet_seed import Seed
 
-TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list, "null": type(None)}
+TYPES = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "null": type(None),
+}
 PATHS = {
     "/api/v1/fleet": "/api/v1/fleet",
     "/api/v1/devices": "/api/v1/devices",
@@ -37,7 +45,9 @@ def complaints(value: Any, schema: dict[str, Any], where: str) -> list[str]:
         fits = [choice for choice in schema["oneOf"] if not complaints(value, choice, where)]
         return [] if len(fits) == 1 else [f"{where}: fits {len(fits)} of the choices"]
     names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not any(isinstance(value, TYPES[name]) for name in names) or (isinstance(value, bool) and "boolean" not in names):
+    if not any(isinstance(value, TYPES[name]) for name in names) or (
+        isinstance(value, bool) and "boolean" not in names
+    ):
         return [f"{where}: {value!r} is no {names}"]
     found = [f"{where}: no {name}" for name in schema.get("required", []) if name not in value]
     if isinstance(value, dict):
@@ -47,7 +57,9 @@ def complaints(value: Any, schema: dict[str, Any], where: str) -> list[str]:
             found += complaints(part, inner, f"{where}.{name}") if inner else []
     if isinstance(value, list):
         items = schema.get("prefixItems") or [schema["items"]] * len(value)
-        found += [text for part, item in zip(value, items, strict=True) for text in complaints(part, item, where + "[]")]
+        found += [
+            text for part, item in zip(value, items, strict=True) for text in complaints(part, item, where + "[]")
+        ]
     return found
 
 

@@ -11,16 +11,15 @@ from web import current, shapes
 from web.api import parameters
 from web.api.blueprint import blueprint
 from web.errors import ApiError
+from web.live import backlog
 from web.live.events import EventStream
 from web.live.tailer import TooManyStreamsError
 
 if TYPE_CHECKING:
-    from store.answers import StoredMessage
     from web.live.listener import Listener
     from web.live.selection import Selection
 
 RECENT_MESSAGES = 50
-RESUMED_MESSAGES = 500
 TOO_MANY = "This process serves as many streams as it may (LIVE_STREAMS). Poll /api/v1/live/recent instead."
 
 
@@ -31,11 +30,13 @@ def live() -> Response:
     tailer = current.tailer()
     listener = _listen(selection)
     try:
-        backlog = _backlog(selection, after) if after else []
+        missed = backlog.Backlog()
+        if after is not None:
+            missed = backlog.after(current.query(), selection, str(after), tailer.position)
     except BaseException:
         tailer.leave(listener)
         raise
-    stream = EventStream(tailer, listener, backlog, current_app.config["LIVE_HEARTBEAT_S"])
+    stream = EventStream(tailer, listener, missed, current_app.config["LIVE_HEARTBEAT_S"])
     response = Response(iter(stream), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(lambda: tailer.leave(listener))
     return response
@@ -43,13 +44,20 @@ def live() -> Response:
 
 @blueprint.get("/live/recent")
 def live_recent() -> dict[str, Any]:
-    """Return the newest messages, or up to 50 of those after `after`; oldest first."""
+    """Return the last minute's messages, or those after `after`: the newest 50 of them, oldest first."""
     selection, after = parameters.selection(), parameters.position("after")
-    position = current.query().live_end()
-    messages = _backlog(selection, after)[-RECENT_MESSAGES:]
-    if messages:
-        position = max(position, messages[-1].id)
-    return {"messages": [shapes.live_message(found) for found in messages], "position": str(position)}
+    query = current.query()
+    if after is None:
+        found = backlog.recent(query, selection)
+    else:
+        found = backlog.after(query, selection, str(after), query.live(None).next)
+    shown = found.messages[-RECENT_MESSAGES:]
+    return {
+        "messages": [shapes.live_message(message) for message in shown],
+        "position": found.position,
+        "skipped": len(found.messages) - len(shown) if after else 0,
+        "has_gap": found.has_gap,
+    }
 
 
 def _listen(selection: Selection) -> Listener:
@@ -67,8 +75,3 @@ def _resume_after() -> MessageId | None:
         return MessageId.parse(last_event_id)
     except ValueError:
         raise parameters.bad("Last-Event-ID has to be the id of an event of this stream.") from None
-
-
-def _backlog(selection: Selection, after: MessageId | None) -> list[StoredMessage]:
-    """Return the wanted messages after `after` that the log still keeps, the newest RESUMED_MESSAGES at most."""
-    return [found for found in current.query().live(after, RESUMED_MESSAGES) if selection.matches(found)]

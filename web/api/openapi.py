@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
 def _paths() -> dict[str, dict[str, Any]]:
     device = _parameter("device_id", "The device's id, percent-encoded as one segment.", "string", where="path")
     limit = _parameter("limit", "Rows in the answer, 1 to 1000; 50 unless told.", "integer")
-    message_topic = _parameter("topic", "Only messages of this topic.")
+    message_topic = _parameter("topic", "Only messages under this topic name or filter (+ and # as in MQTT).")
     wanted = [
         _parameter("device", "Only messages of this device."),
         _parameter("topic", "Only messages under this topic filter (+ and # as in MQTT)."),
@@ -80,7 +80,7 @@ def _paths() -> dict[str, dict[str, Any]]:
             _parameter("after", "The same, for clients that cannot set headers."),
         ),
         "/api/v1/live/recent": _operation(
-            "The newest messages, or those after one: for clients without event streams; oldest first",
+            "The last minute's messages, or those after one (the newest 50): for clients without event streams; oldest first",
             "Recent",
             *wanted,
             _parameter("after", "The `position` of the answer before."),
@@ -97,8 +97,8 @@ def _operation(summary: str, schema: str, *parameters: dict[str, Any]) -> dict[s
 def _stream(*parameters: dict[str, Any]) -> dict[str, Any]:
     summary = (
         "Messages as they arrive, as an event stream. Events: message (id: the message's), position (where the stream "
-        "stands), skipped (how many came too fast since it opened), store (whether the store answers). 503 with code "
-        "too_many_streams: use /api/v1/live/recent"
+        "stands), skipped (how many came too fast since it opened), gap (some before may be missing), store (whether "
+        "the store answers). 503 with code too_many_streams: use /api/v1/live/recent"
     )
     return _described(summary, {"text/event-stream": {"schema": {"type": "string"}}}, parameters)
 

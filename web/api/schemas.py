@@ -9,6 +9,7 @@ COUNT = {"type": "integer", "minimum": 0}
 NUMBER = {"type": "number"}
 FLAG = {"type": "boolean"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]}
+TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 NEXT = {"type": ["string", "null"], "description": "Continues after the last row; null at the end."}
 
 
@@ -38,17 +39,17 @@ SCHEMAS: dict[str, Any] = {
         bytes=COUNT,
         rate=_list(_row(TIME, NUMBER)),
     ),
-    "DeviceSummary": _object(id=TEXT, connected=FLAG, quiet=FLAG, last_seen=TIME, messages=COUNT),
+    "DeviceSummary": _object(id=TEXT, connected=FLAG, quiet=FLAG, last_seen=TIME_OR_NULL, messages=COUNT),
     "DeviceList": _object(devices=_list(_ref("DeviceSummary")), next=NEXT),
     "Value": _object(value={"type": ["string", "number", "boolean", "null"]}, ts=TIME),
     "Topic": _object(topic=TEXT, ts=TIME, qos=COUNT, retain=FLAG, payload_bytes=COUNT),
     "Device": _object(
         id=TEXT,
         connected=FLAG,
-        connected_since={"type": ["string", "null"], "format": "date-time"},
+        connected_since=TIME_OR_NULL,
         quiet=FLAG,
-        first_seen=TIME,
-        last_seen=TIME,
+        first_seen=TIME_OR_NULL,
+        last_seen=TIME_OR_NULL,
         messages=COUNT,
         bytes=COUNT,
         client_id=TEXT,
@@ -64,7 +65,7 @@ SCHEMAS: dict[str, Any] = {
     "Message": _object(**_MESSAGE),
     "MessageList": _object(messages=_list(_ref("Message")), next=NEXT),
     "LiveMessage": _object(**_MESSAGE, device=TEXT, client_id=TEXT, payload_bytes=COUNT, is_truncated=FLAG),
-    "Recent": _object(messages=_list(_ref("LiveMessage")), position=NEXT),
+    "Recent": _object(messages=_list(_ref("LiveMessage")), position=TEXT, skipped=COUNT, has_gap=FLAG),
     "Series": _object(points=_list(_row(TIME, NUMBER, NUMBER, NUMBER, COUNT))),
     "Document": {"type": "object"},
 }

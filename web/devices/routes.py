@@ -115,7 +115,7 @@ def _device() -> Device:
 def _message() -> StoredMessage:
     message_id = _message_id("message")
     found = message_id and current.query().message(request.args.get("id", ""), message_id)
-    return found if found else abort(404)
+    return found or abort(404)
 
 
 def _message_id(name: str) -> MessageId | None:

@@ -3,6 +3,7 @@
 message   id: the message's own, so that any container can continue after it; data: the message
 position  id: where the stream stands, when nothing wanted has come; it is also the heartbeat
 skipped   how many messages came faster than the stream sends, since it opened
+gap       messages before the next one may have been cut off the log unseen
 store     whether the store answers
 """
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from store.answers import StoredMessage
     from store.model import MessageId
+    from web.live.backlog import Backlog
     from web.live.listener import Listener, Taken
     from web.live.tailer import Tailer
 
@@ -30,7 +32,7 @@ STREAM_S = 900.0  # then the browser opens it again, and the session is checked 
 class EventStream:
     """Iterates over the chunks of one response: first `backlog`, then what `listener` gets, until one of them ends."""
 
-    def __init__(self, tailer: Tailer, listener: Listener, backlog: list[StoredMessage], heartbeat_s: float) -> None:
+    def __init__(self, tailer: Tailer, listener: Listener, backlog: Backlog, heartbeat_s: float) -> None:
         self._tailer = tailer
         self._listener = listener
         self._backlog = backlog
@@ -41,18 +43,17 @@ class EventStream:
 
     def __iter__(self) -> Iterator[str]:
         """Yield chunks of whole events."""
-        yield f"retry: {RECONNECT_MS}\n\n" + self._messages(self._backlog)
+        yield f"retry: {RECONNECT_MS}\n\n" + self._gap(self._backlog.has_gap) + self._messages(self._backlog.messages)
         ends_at_s = time.monotonic() + STREAM_S
         while time.monotonic() < ends_at_s:
             position = self._tailer.position  # before taking: all up to here has been offered
             taken = self._listener.take(self._heartbeat_s)
-            if chunk := self._chunk(taken, position):
-                yield chunk
+            yield self._chunk(taken, position)
             if taken.is_closed:
                 return
 
-    def _chunk(self, taken: Taken, position: MessageId | None) -> str:
-        chunk = self._messages(taken.messages)
+    def _chunk(self, taken: Taken, position: str) -> str:
+        chunk = self._gap(taken.has_gap) + self._messages(taken.messages)
         if not taken.messages:
             chunk += event("position", {}, position)
         if taken.skipped != self._skipped:
@@ -68,12 +69,15 @@ class EventStream:
         for message in messages:
             # The backlog was read after the listener began: the two may overlap.
             if self._sent is None or message.id > self._sent:
-                chunk += event("message", live_message(message), message.id)
+                chunk += event("message", live_message(message), str(message.id))
                 self._sent = message.id
         return chunk
 
+    def _gap(self, has_gap: bool) -> str:
+        return event("gap", {}) if has_gap else ""
 
-def event(name: str, data: dict[str, Any], message_id: MessageId | None = None) -> str:
+
+def event(name: str, data: dict[str, Any], event_id: str = "") -> str:
     """Return one event; its data is one line of JSON."""
-    identity = f"id: {message_id}\n" if message_id is not None else ""
+    identity = f"id: {event_id}\n" if event_id else ""
     return f"{identity}event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"

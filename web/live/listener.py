@@ -23,10 +23,14 @@ WAITING_MESSAGES = 200
 
 @dataclass(frozen=True)
 class Taken:
-    """What a listener got: messages in the log's order, and how many it missed since it began."""
+    """What a listener got: messages in the log's order, and how many it missed since it began.
+
+    `has_gap`: it may have missed others, uncounted.
+    """
 
     messages: list[StoredMessage]
     skipped: int
+    has_gap: bool
     is_closed: bool
 
 
@@ -40,15 +44,20 @@ class Listener:
         self._allowed_at_s = time.monotonic()
         self._waiting: deque[StoredMessage] = deque()
         self._skipped = 0
+        self._has_gap = False
         self._is_closed = False
         self._changed = threading.Condition()
 
-    def offer(self, messages: Iterable[StoredMessage]) -> None:
-        """Queue the wanted ones among `messages`; count those beyond the bounds as skipped."""
+    def offer(self, messages: Iterable[StoredMessage], *, has_gap: bool = False) -> None:
+        """Queue the wanted ones among `messages`; count those beyond the bounds as skipped.
+
+        `has_gap`: some before these were cut off the log before they were read.
+        """
         wanted = [message for message in messages if self.selection.matches(message)]
-        if not wanted:
+        if not wanted and not has_gap:
             return
         with self._changed:
+            self._has_gap |= has_gap
             self._refill()
             for message in wanted:
                 self._queue(message)
@@ -57,10 +66,11 @@ class Listener:
     def take(self, timeout_s: float) -> Taken:
         """Return what is waiting; wait up to `timeout_s` for something where nothing is."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed, timeout_s)
+            self._changed.wait_for(lambda: self._waiting or self._has_gap or self._is_closed, timeout_s)
             messages = list(self._waiting)
             self._waiting.clear()
-            return Taken(messages, self._skipped, self._is_closed)
+            has_gap, self._has_gap = self._has_gap, False
+            return Taken(messages, self._skipped, has_gap, self._is_closed)
 
     def close(self) -> None:
         """Let the stream end at once."""

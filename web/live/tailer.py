@@ -14,14 +14,14 @@ import redis
 from web.live.listener import Listener
 
 if TYPE_CHECKING:
-    from store.model import MessageId
     from store.query import Query
     from web.live.selection import Selection
 
 LOGGER = logging.getLogger(__name__)
-POLL_S = 0.2
-READ_MESSAGES = 2000
+BLOCK_MS = 1000  # well below the time-out of the connection
+READ_MESSAGES = 1000
 RETRY_S = 1.0
+NOWHERE = "0-0"
 
 
 class TooManyStreamsError(Exception):
@@ -38,12 +38,12 @@ class Tailer:
         self._lock = threading.Lock()
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
-        self._position: MessageId | None = None
+        self._position = NOWHERE
         self.is_store_reachable = True
 
     @property
-    def position(self) -> MessageId | None:
-        """Up to which message of the log every listener has been offered all; None before the first listener."""
+    def position(self) -> str:
+        """Up to which message of the log every listener has been offered all; meaningless before the first one."""
         return self._position
 
     def listen(self, selection: Selection) -> Listener:
@@ -56,7 +56,7 @@ class Tailer:
                 raise TooManyStreamsError
             if self._thread is None:
                 # Read here, not in the thread: what is committed after this line must reach the listener.
-                self._position = self._query.live_end()
+                self._position = self._query.live(None).next
             listener = Listener(selection)
             self._listeners.add(listener)
             if self._thread is None:
@@ -78,14 +78,12 @@ class Tailer:
     def _run(self) -> None:
         while self._is_wanted():
             try:
-                is_full = self._read_once()
+                self._read_once()
             except redis.RedisError as error:
                 self._report_outage(error)
                 self._leaving.wait(RETRY_S)
-                continue
-            self.is_store_reachable = True
-            if not is_full:
-                self._leaving.wait(POLL_S)
+            else:
+                self.is_store_reachable = True
 
     def _is_wanted(self) -> bool:
         with self._lock:
@@ -94,17 +92,14 @@ class Tailer:
             self._thread = None
             return False
 
-    def _read_once(self) -> bool:
-        """Offer what the log holds next; return whether it may hold more."""
-        messages = self._query.live(self._position, READ_MESSAGES)
-        if not messages:
-            return False
+    def _read_once(self) -> None:
+        """Offer what the log holds next; wait up to BLOCK_MS for it."""
+        found = self._query.live(self._position, BLOCK_MS, READ_MESSAGES)
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
-            listener.offer(messages)
-        self._position = messages[-1].id
-        return len(messages) >= READ_MESSAGES
+            listener.offer(found.rows, has_gap=found.has_gap)
+        self._position = found.next
 
     def _report_outage(self, error: redis.RedisError) -> None:
         if self.is_store_reachable:

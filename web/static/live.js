@@ -53,6 +53,10 @@ function show(message) {
   document.getElementById("quiet").hidden = true;
 }
 
+function showGap() {
+  list.prepend(element("li", "muted", "Some messages before the ones above are not shown here; they are stored."));
+}
+
 function countSkipped(skipped) {
   skippedNow = skipped;
   document.getElementById("skipped").textContent = skippedBefore + skippedNow;
@@ -65,14 +69,21 @@ function address(base, parameters) {
 }
 
 async function poll() {
+  const isFetched = await fetchRecent();
+  if (timer === null) return;
+  say(isFetched ? "Polling every 2 s" : "Waiting for the dashboard…", isFetched);
+  timer = setTimeout(poll, POLL_MS);
+}
+
+async function fetchRecent() {
   const response = await fetch(address(page.dataset.recent, { after: last })).catch(() => null);
-  if (response?.ok) {
-    const answer = await response.json();
-    answer.messages.forEach(show);
-    last = answer.position ?? last;
-    say("Polling every 2 s", true);
-  } else say("Waiting for the dashboard…", false);
-  if (timer !== null) timer = setTimeout(poll, POLL_MS);
+  if (!response?.ok) return false;
+  const answer = await response.json();
+  if (answer.has_gap) showGap();
+  answer.messages.forEach(show);
+  last = answer.position;
+  countSkipped(skippedNow + answer.skipped);
+  return true;
 }
 
 function startPolling() {
@@ -90,6 +101,7 @@ function open() {
   source.addEventListener("message", (event) => show(JSON.parse(event.data)));
   source.addEventListener("position", (event) => { last = event.lastEventId || last; });
   source.addEventListener("skipped", (event) => countSkipped(JSON.parse(event.data).skipped));
+  source.addEventListener("gap", showGap);
   source.addEventListener("store", (event) => {
     const { reachable } = JSON.parse(event.data);
     say(reachable ? "Live" : "The store does not answer; waiting…", reachable);
@@ -126,4 +138,5 @@ pause.addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", follow);
 addEventListener("pagehide", close);
+await fetchRecent();
 follow();
