@@ -27,6 +27,7 @@ HOST = "127.0.0.1"
 FAN_OUT_WINDOW = 1_000  # messages sent and not yet received by every subscriber
 FAN_OUT_CHUNK = 50
 STALL_S = 2.0
+WARM_UP_S = 1.0  # not counted: just-in-time compilers and caches get ready
 PACE_S = 0.01
 
 
@@ -133,33 +134,37 @@ async def acknowledged(port: int, seconds: float, connections: int, in_flight: i
     publishers = [Publisher(number, in_flight) for number in range(connections)]
     for publisher in publishers:
         await _open(port, publisher)
-    began = time.perf_counter()
-    await (_paced(publishers, seconds, per_s) if per_s else _flat_out(publishers, seconds))
-    elapsed = time.perf_counter() - began
-    counted = sum(publisher.acknowledged for publisher in publishers)
+    load = asyncio.create_task(_paced(publishers, per_s) if per_s else _flat_out(publishers))
+    opened = time.perf_counter()
+    await asyncio.sleep(WARM_UP_S)
+    warm, began = _total(publishers), time.perf_counter()
+    await asyncio.sleep(seconds)
+    counted, ended = _total(publishers) - warm, time.perf_counter()
+    load.cancel()
     await _drain(publishers)
     return {
         "messages": counted,
-        "seconds": elapsed,
-        "per_s": counted / elapsed,
+        "per_s": counted / (ended - began),
         "unanswered": sum(publisher.sent - publisher.acknowledged for publisher in publishers),
-        "total": sum(publisher.acknowledged for publisher in publishers),
+        "total": _total(publishers),
+        "total_seconds": time.perf_counter() - opened,
     }
 
 
-async def _flat_out(publishers: list[Publisher], seconds: float) -> None:
+def _total(publishers: list[Publisher]) -> int:
+    return sum(publisher.acknowledged for publisher in publishers)
+
+
+async def _flat_out(publishers: list[Publisher]) -> None:
     for publisher in publishers:
         publisher.is_sending = True
         publisher.send(publisher.free)
-    await asyncio.sleep(seconds)
-    for publisher in publishers:
-        publisher.is_sending = False
 
 
-async def _paced(publishers: list[Publisher], seconds: float, per_s: int) -> None:
+async def _paced(publishers: list[Publisher], per_s: int) -> None:
     began, sent = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - began) < seconds:
-        while sent < elapsed * per_s:
+    while True:
+        while sent < (time.perf_counter() - began) * per_s:
             publisher = publishers[sent % len(publishers)]
             if publisher.free:
                 publisher.send(1)
@@ -168,6 +173,8 @@ async def _paced(publishers: list[Publisher], seconds: float, per_s: int) -> Non
 
 
 async def _drain(publishers: list[Publisher]) -> None:
+    for publisher in publishers:
+        publisher.is_sending = False
     for _ in range(int(STALL_S / PACE_S)):
         if all(publisher.sent == publisher.acknowledged for publisher in publishers):
             return
@@ -196,12 +203,12 @@ async def fan_out(port: int, seconds: float, publishers: int, subscribers: int) 
 
     for receiver in receivers:
         receiver.on_delivery = send_more
-    began = time.perf_counter()
     send_more()
+    await asyncio.sleep(WARM_UP_S)
+    warm, began = sum(receiver.received for receiver in receivers), time.perf_counter()
     stalled = await _watch(receivers, seconds)
-    elapsed = time.perf_counter() - began
-    counted = sum(receiver.received for receiver in receivers)
-    return {"messages": counted, "seconds": elapsed, "per_s": counted / elapsed, "stalled": stalled}
+    counted, elapsed = sum(receiver.received for receiver in receivers) - warm, time.perf_counter() - began
+    return {"messages": counted, "per_s": counted / elapsed, "stalled": stalled}
 
 
 async def _watch(receivers: list[Subscriber], seconds: float) -> bool:

@@ -91,7 +91,7 @@ def _sustained(broker: Broker, seconds: float) -> float:
             if time.perf_counter() - loaded_at > CATCH_UP_DEADLINE_S:
                 raise NotMeasuredError("the views never caught up")
             time.sleep(0.005)
-    return float(counted["total"] / (counted["seconds"] + time.perf_counter() - loaded_at))
+    return float(counted["total"] / (counted["total_seconds"] + time.perf_counter() - loaded_at))
 
 
 def _is_projected(client: redis.Redis) -> bool:

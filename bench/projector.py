@@ -23,9 +23,7 @@ from store.connection import connect_async
 from store.model import Message, encode_frame
 
 ENTRY_MESSAGES = 2000
-PAYLOAD = (
-    b'{"temperature": 21.%03d, "humidity": %d, "battery": 3.71, "state": "running", "firmware": "1.4.2-rc1", "x": ""}'
-)
+PAYLOAD = b'{"temperature": 21.%03d, "humidity": %d, "battery": 3.71, "firmware": "1.4.2-rc1+build.2026.11.21"}'
 
 
 def log_entry(first: int, devices: int) -> bytes:

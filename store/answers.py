@@ -6,9 +6,10 @@ Nothing here does I/O. Times are milliseconds since the epoch (UTC).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from store.model import MessageId
+if TYPE_CHECKING:
+    from store.model import MessageId
 
 T = TypeVar("T")
 Status = Literal["online", "offline", "quiet"]

@@ -223,28 +223,25 @@ class Views:
 
 def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:
     keys = [schema.device(write.device_id, part) for part in ("record", "values", "topics", "history")]
-    # cmsgpack in the store does not read binary: such parts follow as arguments, named here by their number.
-    binary: list[bytes] = []
-    first = len(limits) + 2
     fields = []
     for path, value, rollups in write.fields:
         numbered = []
         for hour, minutes in rollups.items():
             keys.append(schema.minutes(write.device_id, path, hour))
             numbered.append((len(keys), minutes))
-        fields.append((path, first + len(binary), numbered))
-        binary.append(value)
-    topics = [(name, first + len(binary) + index) for index, (name, _) in enumerate(write.topics)]
-    binary += [state for _, state in write.topics]
-    chunks = []
-    for chunk_id, frame, ids, count in write.chunks:
-        chunks.append((chunk_id, first + len(binary), first + len(binary) + 1, count))
-        binary += (frame, ids)
+        fields.append((path, _string(value), numbered))
+    topics = [(name, _string(state)) for name, state in write.topics]
+    chunks = [(chunk.id, _string(chunk.frame), _string(chunk.ids), chunk.messages) for chunk in write.chunks]
     blob = _encode(
         (str(write.after), str(write.first), str(write.last), write.first_ms, write.last_ms, write.messages,
          write.payload_bytes, write.client_id, fields, topics, chunks)
     )  # fmt: skip
-    return keys, [blob, *limits, *binary]
+    return keys, [blob, *limits]
+
+
+def _string(binary: bytes) -> msgspec.Raw:
+    """Mark bytes as a msgpack string (str 32): the store's cmsgpack does not read binary, and checks no encoding."""
+    return msgspec.Raw(b"\xdb" + len(binary).to_bytes(4, "big") + binary)
 
 
 def _id(text: bytes | None) -> MessageId:

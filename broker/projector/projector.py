@@ -31,7 +31,7 @@ MEASURE_S = 0.5
 BLOCK_MS = 1000
 BACKOFF_S = (0.05, 2.0)
 SLICE_MESSAGES = 256  # about 1 ms of grouping
-TRIP_DEVICES = 32
+TRIP_DEVICES = 16
 TRIP_MESSAGES = 4096
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 -- Apply one group of messages to one device, whole or not at all.
 -- KEYS: record, values, topics, history, then one key for each rollup of the write.
 -- ARGV: the write (store/views.py, DeviceWrite, msgpack); history messages, bytes and oldest ms kept;
---       seconds to keep history and rollups; most fields and topics kept; then what is binary in the write.
+--       seconds to keep history and rollups; most fields and topics kept.
 -- Returns nil when applied; else the device's position: the id of the last message applied.
 
 local AFTER, FIRST, LAST, FIRST_MS, LAST_MS, MESSAGES, BYTES, CLIENT_ID = 1, 2, 3, 4, 5, 6, 7, 8
@@ -31,7 +31,7 @@ local function set_bounded(key, fields, most, then_do)
   for _, field in ipairs(fields) do
     local is_known = redis.call('HEXISTS', key, field[1]) == 1
     if is_known or room > 0 then
-      redis.call('HSET', key, field[1], ARGV[field[2]])
+      redis.call('HSET', key, field[1], field[2])
       room = is_known and room or room - 1
       then_do(field)
     end
@@ -74,7 +74,7 @@ local function append_history(chunks)
     count, bytes = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
   end
   for _, chunk in ipairs(chunks) do
-    local id, frame, ids, messages = chunk[1], ARGV[chunk[2]], ARGV[chunk[3]], chunk[4]
+    local id, frame, ids, messages = unpack(chunk)
     -- An id that is too old means that the record was lost but not the history, which then has these messages.
     if not redis.pcall('XADD', history, id, 'f', frame, 'i', ids, 'n', messages)['err'] then
       count, bytes = count + messages, bytes + #frame + #ids

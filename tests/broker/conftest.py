@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(params=VERSIONS, ids=VERSIONS.values())
+@pytest.fixture(params=VERSIONS, ids=list(VERSIONS.values()))
 def version(request: pytest.FixtureRequest) -> int:
     """Every protocol level: 3 (MQTT 3.1), 4 (3.1.1) and 5."""
     level: int = request.param

@@ -8,6 +8,7 @@ Source: MQTT 5.0 and 3.1.1, chapters 2 and 3.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(1, 8)
@@ -26,8 +27,8 @@ FOUR_BYTE_PROPERTIES = {0x02, 0x11, 0x18, 0x27}
 BINARY_PROPERTIES = {0x09, 0x16}
 
 PropertyValue = int | str | bytes | tuple[str, str]
-Properties = list[tuple[int, PropertyValue]]
-NO_PROPERTIES: Properties = []
+Properties = Sequence[tuple[int, PropertyValue]]
+NO_PROPERTIES: Properties = ()
 
 
 class Will(NamedTuple):
@@ -241,7 +242,7 @@ class _Reader:
         if version < 5:
             return []
         end = self.varint() + self.at
-        values: Properties = []
+        values: list[tuple[int, PropertyValue]] = []
         while self.at < end:
             identifier = self.number(1)
             values.append((identifier, self.value(identifier)))

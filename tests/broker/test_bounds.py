@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mqtt_bytes as mqtt
 import pytest
@@ -39,7 +39,7 @@ def _probe(process: BrokerProcess, number: int) -> None:
 @only_4
 def test_bare_probes_leave_nothing(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker()
     client(name(), at=process).ping()
     eventually(lambda: bool(process.log), "the line that says the broker started")
@@ -55,7 +55,7 @@ def test_bare_probes_leave_nothing(
 @only_4
 def test_closed_connections_leave_nothing(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker()
     client(name(), at=process).ping()
     descriptors = _descriptors(process)
@@ -72,7 +72,7 @@ def test_a_slow_subscriber_slows_nobody(
     client: Callable[..., RawClient],
     name: Callable[[], str],
     version: int,
-):
+) -> None:
     """A subscriber that never reads is bounded and then dropped; another gets every message meanwhile."""
     process = start_broker(SEND_BUFFER_BYTES="65536", SEND_TIMEOUT_S="1")
     frozen = open_client(process, receive_buffer_bytes=4096)
@@ -96,9 +96,9 @@ def test_a_session_that_is_too_slow_keeps_its_messages(
     client: Callable[..., RawClient],
     name: Callable[[], str],
     version: int,
-):
+) -> None:
     process = start_broker(SEND_BUFFER_BYTES="65536", SEND_TIMEOUT_S="1", QUEUE_BYTES="10000000", SEND_WINDOW="20")
-    lasting = {"clean": False, "props": [(mqtt.SESSION_EXPIRY_INTERVAL, 300)] if version == 5 else []}
+    lasting: dict[str, Any] = {"clean": False, "props": [(mqtt.SESSION_EXPIRY_INTERVAL, 300)] if version == 5 else []}
     client_id = name()
     frozen = open_client(process, receive_buffer_bytes=4096)
     frozen.connect(client_id, **lasting)
@@ -115,7 +115,7 @@ def test_a_session_that_is_too_slow_keeps_its_messages(
 @only_4
 def test_a_subscriber_that_never_acknowledges_is_bounded(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(SEND_WINDOW="10", QUEUE_MESSAGES="100", QUEUE_BYTES="1000000")
     mute, publisher = client(name(), at=process), client(name(), at=process)
     mute.subscribe(("t", 1))

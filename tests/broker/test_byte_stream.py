@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from raw import RawClient
 
 
-def test_packets_may_come_byte_by_byte(open_client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_packets_may_come_byte_by_byte(
+    open_client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     connection, topic = open_client(), name()
     for data in (
         mqtt.connect(version, name()),
@@ -33,7 +35,7 @@ def test_packets_may_come_byte_by_byte(open_client: Callable[..., RawClient], na
 @pytest.mark.parametrize("size", [2, 7, 1000, 65536])
 def test_packets_may_be_cut_anywhere(
     client: Callable[..., RawClient], name: Callable[[], str], version: int, size: int
-):
+) -> None:
     both, topic = client(name()), name()
     both.subscribe((topic, 0))
     stream = b"".join(mqtt.publish(version, topic, b"%d" % number * (number % 40)) for number in range(200))
@@ -43,7 +45,9 @@ def test_packets_may_be_cut_anywhere(
     assert [both.receive_publish().payload for _ in range(200)] == expected
 
 
-def test_every_kind_of_packet_in_one_segment(client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_every_kind_of_packet_in_one_segment(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     both, topic = client(name()), name()
     both.send(
         mqtt.subscribe(version, 1, [(topic, 2)])
@@ -64,7 +68,7 @@ def test_every_kind_of_packet_in_one_segment(client: Callable[..., RawClient], n
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_mqtt_4_6_0_5_ten_thousand_messages_keep_their_order(
     client: Callable[..., RawClient], name: Callable[[], str], version: int, qos: int
-):
+) -> None:
     """[v3.1.1 MQTT-4.6.0-6], [v5 MQTT-4.6.0-5]."""
     subscriber, publisher, topic = client(name()), client(name()), name()
     subscriber.subscribe((topic, qos))

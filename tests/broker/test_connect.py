@@ -18,7 +18,9 @@ from_3_1_1 = pytest.mark.parametrize("version", [4, 5], ids=["3.1.1", "5"])
 only_4 = pytest.mark.parametrize("version", [4], ids=["3.1.1"])
 
 
-def test_connect_is_answered_with_an_accepting_connack(open_client: Callable[..., RawClient], name: Callable[[], str]):
+def test_connect_is_answered_with_an_accepting_connack(
+    open_client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     answer = open_client().connect(name())
     assert (answer.code, answer.is_session_present) == (0, False)
 
@@ -26,7 +28,7 @@ def test_connect_is_answered_with_an_accepting_connack(open_client: Callable[...
 @pytest.mark.parametrize(
     "first", [mqtt.PING, mqtt.publish(4, "a", b"x"), mqtt.subscribe(4, 1, [("#", 0)]), mqtt.disconnect(4)]
 )
-def test_mqtt_3_1_0_1_first_packet_is_not_connect(open_client: Callable[..., RawClient], first: bytes):
+def test_mqtt_3_1_0_1_first_packet_is_not_connect(open_client: Callable[..., RawClient], first: bytes) -> None:
     connection = open_client()
     connection.send(first)
     packets = connection.receive_until_closed()
@@ -35,7 +37,7 @@ def test_mqtt_3_1_0_1_first_packet_is_not_connect(open_client: Callable[..., Raw
 
 def test_mqtt_3_1_0_2_second_connect_closes(
     open_client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     connection = open_client()
     client_id = name()
     connection.connect(client_id)
@@ -49,14 +51,14 @@ def test_mqtt_3_1_0_2_second_connect_closes(
 
 @pytest.mark.parametrize("version", [3], ids=["3.1"])
 @pytest.mark.parametrize("clean", [True, False])
-def test_mqtt_3_1_refuses_an_empty_client_id(open_client: Callable[..., RawClient], clean: bool):
+def test_mqtt_3_1_refuses_an_empty_client_id(open_client: Callable[..., RawClient], clean: bool) -> None:
     connection = open_client()
     assert connection.connect("", clean=clean).code == 0x02
     assert connection.receive_until_closed() == []
 
 
 @only_4
-def test_mqtt_3_1_3_6_an_empty_client_id_is_unique(open_client: Callable[..., RawClient]):
+def test_mqtt_3_1_3_6_an_empty_client_id_is_unique(open_client: Callable[..., RawClient]) -> None:
     first, second = open_client(), open_client()
     assert first.connect("").code == second.connect("").code == 0
     first.ping()  # the second did not take it over
@@ -64,7 +66,7 @@ def test_mqtt_3_1_3_6_an_empty_client_id_is_unique(open_client: Callable[..., Ra
 
 
 @only_4
-def test_mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session(open_client: Callable[..., RawClient]):
+def test_mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session(open_client: Callable[..., RawClient]) -> None:
     connection = open_client()
     assert connection.connect("", clean=False).code == 0x02
     assert connection.receive_until_closed() == []
@@ -72,7 +74,9 @@ def test_mqtt_3_1_3_8_an_empty_client_id_needs_a_clean_session(open_client: Call
 
 @only_5
 @pytest.mark.parametrize("clean", [True, False])
-def test_v5_mqtt_3_2_2_16_an_empty_client_id_is_assigned_a_new_one(open_client: Callable[..., RawClient], clean: bool):
+def test_v5_mqtt_3_2_2_16_an_empty_client_id_is_assigned_a_new_one(
+    open_client: Callable[..., RawClient], clean: bool
+) -> None:
     assigned = set()
     for _ in range(3):
         answer = open_client().connect("", clean=clean)
@@ -83,7 +87,7 @@ def test_v5_mqtt_3_2_2_16_an_empty_client_id_is_assigned_a_new_one(open_client: 
 
 
 @only_5
-def test_v5_an_assigned_client_identifier_can_come_back(open_client: Callable[..., RawClient]):
+def test_v5_an_assigned_client_identifier_can_come_back(open_client: Callable[..., RawClient]) -> None:
     expiry: mqtt.Properties = [(mqtt.SESSION_EXPIRY_INTERVAL, 300)]
     first = open_client()
     assigned = first.connect("", props=expiry).value(mqtt.ASSIGNED_CLIENT_IDENTIFIER)
@@ -95,7 +99,7 @@ def test_v5_an_assigned_client_identifier_can_come_back(open_client: Callable[..
 
 @only_4
 @pytest.mark.parametrize("level", [2, 6, 100])
-def test_mqtt_3_1_2_2_an_unknown_protocol_level_is_named(open_client: Callable[..., RawClient], level: int):
+def test_mqtt_3_1_2_2_an_unknown_protocol_level_is_named(open_client: Callable[..., RawClient], level: int) -> None:
     connection = open_client()
     connection.send(mqtt.connect(4, "level", level=level))
     answer = mqtt.read_connack(5, connection.receive(mqtt.CONNACK))
@@ -106,7 +110,7 @@ def test_mqtt_3_1_2_2_an_unknown_protocol_level_is_named(open_client: Callable[.
 
 @only_4
 @pytest.mark.parametrize("protocol_name", ["MQTX", "mqtt", "", "HTTP/1.1"])
-def test_mqtt_3_1_2_1_a_wrong_protocol_name_closes(open_client: Callable[..., RawClient], protocol_name: str):
+def test_mqtt_3_1_2_1_a_wrong_protocol_name_closes(open_client: Callable[..., RawClient], protocol_name: str) -> None:
     connection = open_client()
     body = mqtt.text(protocol_name) + b"\x04\x02\x00\x3c" + mqtt.text("x")
     connection.send(mqtt.packet(mqtt.CONNECT, 0, body))
@@ -115,7 +119,7 @@ def test_mqtt_3_1_2_1_a_wrong_protocol_name_closes(open_client: Callable[..., Ra
 
 
 @from_3_1_1
-def test_mqtt_3_1_2_3_the_reserved_connect_flag_is_zero(open_client: Callable[..., RawClient], version: int):
+def test_mqtt_3_1_2_3_the_reserved_connect_flag_is_zero(open_client: Callable[..., RawClient], version: int) -> None:
     connection = open_client()
     connect = bytearray(mqtt.connect(version, "reserved"))
     connect[2 + 6 + 1] |= 1  # fixed header, protocol name, level, and then the flags
@@ -139,7 +143,7 @@ def test_wrong_credentials_are_refused(
     version: int,
     username: str | None,
     password: str | None,
-):
+) -> None:
     process = start_broker(**CREDENTIALS)
     connection = open_client(process)
     answer = connection.connect(name(), username=username, password=password)
@@ -151,14 +155,14 @@ def test_wrong_credentials_are_refused(
 
 def test_right_credentials_are_accepted(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(**CREDENTIALS)
     assert open_client(process).connect(name(), username="device", password="right-password").code == 0
 
 
 def test_a_refused_connect_leaves_the_session_alone(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(**CREDENTIALS)
     client_id = name()
     victim = open_client(process)
@@ -171,7 +175,7 @@ def test_a_refused_connect_leaves_the_session_alone(
 
 def test_packets_sent_before_the_connack_are_handled_after_it(
     open_client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v5 MQTT-3.1.4-6]: clients may send on without waiting."""
     connection, topic = open_client(), name()
     connection.send(
@@ -188,7 +192,7 @@ def test_packets_sent_before_the_connack_are_handled_after_it(
 @only_5
 def test_v5_the_servers_limits_are_announced(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(
         RECEIVE_MAXIMUM="17", MAX_PACKET_BYTES="4096", MAX_KEEP_ALIVE_S="30", MAX_SESSION_EXPIRY_S="100"
     )
@@ -204,7 +208,7 @@ def test_v5_the_servers_limits_are_announced(
 @only_5
 def test_v5_a_keep_alive_is_given_to_clients_that_ask_for_none(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(MAX_KEEP_ALIVE_S="30")
     assert open_client(process).connect(name(), keep_alive_s=0).value(mqtt.SERVER_KEEP_ALIVE) == 30
 
@@ -212,7 +216,7 @@ def test_v5_a_keep_alive_is_given_to_clients_that_ask_for_none(
 @only_5
 def test_v5_mqtt_4_12_0_1_an_unknown_authentication_method_is_refused(
     open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     connection = open_client()
     assert connection.connect(name(), props=[(0x15, "NO-SUCH-METHOD")]).code == 0x8C
     assert connection.receive_until_closed() == []
@@ -221,7 +225,7 @@ def test_v5_mqtt_4_12_0_1_an_unknown_authentication_method_is_refused(
 @only_5
 def test_v5_a_receive_maximum_of_zero_is_a_protocol_error(
     open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     connection = open_client()
     connection.send(mqtt.connect(5, name(), props=[(mqtt.RECEIVE_MAXIMUM, 0)]))
     for packet in connection.receive_until_closed():
@@ -231,7 +235,7 @@ def test_v5_a_receive_maximum_of_zero_is_a_protocol_error(
 
 def test_too_long_a_client_id_is_refused(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], version: int
-):
+) -> None:
     process = start_broker(MAX_CLIENT_ID_BYTES="23")
     assert open_client(process).connect("c" * 23).code == 0
     connection = open_client(process)
@@ -245,7 +249,7 @@ def test_connections_beyond_the_maximum_are_refused(
     open_client: Callable[..., RawClient],
     name: Callable[[], str],
     version: int,
-):
+) -> None:
     process = start_broker(MAX_CONNECTIONS="2")
     first, second = client(name(), at=process), client(name(), at=process)
     refused = open_client(process)

@@ -41,7 +41,9 @@ def _drain_acknowledged(connection: RawClient) -> set[int]:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("qos", [1, 2])
-def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(start_broker: Callable[..., BrokerProcess], qos: int):
+def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(
+    start_broker: Callable[..., BrokerProcess], qos: int
+) -> None:
     process = start_broker()
     acknowledged: set[bytes] = set()
     for round_number in range(ROUNDS):
@@ -64,7 +66,7 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed(start_broker: Ca
     assert "Traceback" not in process.log
 
 
-def test_a_puback_comes_after_the_store_holds_the_message(start_broker: Callable[..., BrokerProcess]):
+def test_a_puback_comes_after_the_store_holds_the_message(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     with RawClient(process.host, process.port, 5) as publisher:
         publisher.connect("one")
@@ -73,7 +75,7 @@ def test_a_puback_comes_after_the_store_holds_the_message(start_broker: Callable
             assert stored_payloads(process.store_url)[-1] == b"%d" % number
 
 
-def test_every_message_is_stored_in_order_with_what_is_known_of_it(start_broker: Callable[..., BrokerProcess]):
+def test_every_message_is_stored_in_order_with_what_is_known_of_it(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     with RawClient(process.host, process.port, 5) as publisher:
         publisher.connect("a-client")
@@ -87,7 +89,7 @@ def test_every_message_is_stored_in_order_with_what_is_known_of_it(start_broker:
     ]
 
 
-def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Callable[..., BrokerProcess]):
+def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     with RawClient(process.host, process.port, 4) as publisher:
         publisher.connect("lasting", clean=False)
@@ -105,7 +107,7 @@ def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Call
     assert stored_payloads(process.store_url) == [b"once", b"the next one"]
 
 
-def test_views_hold_every_acknowledged_message_after_a_crash(start_broker: Callable[..., BrokerProcess]):
+def test_views_hold_every_acknowledged_message_after_a_crash(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     with RawClient(process.host, process.port, 4) as publisher:
         publisher.connect("views")
@@ -123,7 +125,7 @@ def test_views_hold_every_acknowledged_message_after_a_crash(start_broker: Calla
         assert [json.loads(row.payload)["t"] for row in reversed(rows)] == list(range(number, 300, 3))
 
 
-def test_acknowledged_to_disk_is_stored(start_broker: Callable[..., BrokerProcess]):
+def test_acknowledged_to_disk_is_stored(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker(ACK_AFTER="disk")
     with RawClient(process.host, process.port, 4) as publisher:
         publisher.connect("disk")

@@ -25,7 +25,7 @@ def _fill(client: Callable[..., RawClient], name: Callable[[], str], topic: str,
 @only_5
 def test_v5_mqtt_3_3_4_9_the_clients_receive_maximum_is_respected(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     topic = name()
     subscriber = client(name(), props=[(mqtt.RECEIVE_MAXIMUM, 2)])
     subscriber.subscribe((topic, 1))
@@ -43,7 +43,7 @@ def test_v5_mqtt_3_3_4_9_the_clients_receive_maximum_is_respected(
 
 def test_the_send_window_holds_in_every_version(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(SEND_WINDOW="3")
     subscriber = client(name(), at=process)
     subscriber.subscribe(("t", 1))
@@ -57,7 +57,7 @@ def test_the_send_window_holds_in_every_version(
 
 
 @only_5
-def test_v5_qos_0_passes_a_full_window(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_qos_0_passes_a_full_window(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """MQTT 5.0 §4.9: the quota counts QoS 1 and 2 only."""
     topic = name()
     subscriber, publisher = client(name(), props=[(mqtt.RECEIVE_MAXIMUM, 1)]), client(name())
@@ -71,7 +71,7 @@ def test_v5_qos_0_passes_a_full_window(client: Callable[..., RawClient], name: C
 @only_5
 def test_v5_mqtt_3_3_4_8_more_than_the_servers_receive_maximum_is_an_error(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(RECEIVE_MAXIMUM="5")
     publisher = client(name(), at=process)
     for packet_id in range(1, 6):
@@ -85,7 +85,7 @@ def test_v5_mqtt_3_3_4_8_more_than_the_servers_receive_maximum_is_an_error(
 @only_5
 def test_v5_pubcomp_gives_the_window_back(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(RECEIVE_MAXIMUM="2")
     publisher = client(name(), at=process)
     for _ in range(10):
@@ -96,7 +96,7 @@ def test_v5_pubcomp_gives_the_window_back(
 @only_5
 def test_v5_mqtt_3_1_2_24_nothing_larger_than_the_client_can_take(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     """[v5 MQTT-3.1.2-24, -25]: too large a message is dropped as if delivered."""
     topic = name()
     subscriber, publisher = client(name(), props=[(mqtt.MAXIMUM_PACKET_SIZE, 200)]), client(name())
@@ -107,7 +107,7 @@ def test_v5_mqtt_3_1_2_24_nothing_larger_than_the_client_can_take(
 
 
 @only_5
-def test_v5_mqtt_3_1_2_24_the_boundary_is_exact(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_mqtt_3_1_2_24_the_boundary_is_exact(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     size = len(mqtt.publish(5, topic, b"x" * 50))
     subscriber, publisher = client(name(), props=[(mqtt.MAXIMUM_PACKET_SIZE, size)]), client(name())
@@ -119,7 +119,7 @@ def test_v5_mqtt_3_1_2_24_the_boundary_is_exact(client: Callable[..., RawClient]
 
 def test_too_large_a_packet_is_refused_at_its_header(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """MQTT 5.0 §3.2.2.3.6: 0x95; before the body is there, so that nobody makes a buffer grow."""
     process = start_broker(MAX_PACKET_BYTES="1024")
     bystander, greedy = client(name(), at=process), client(name(), at=process)
@@ -132,7 +132,7 @@ def test_too_large_a_packet_is_refused_at_its_header(
 
 def test_the_largest_packet_is_accepted(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker(MAX_PACKET_BYTES="1024")
     publisher = client(name(), at=process)
     publish = mqtt.publish(version, "t", b"x" * (1024 - len(mqtt.publish(version, "t", b"x" * 900)) + 900))
@@ -143,7 +143,7 @@ def test_the_largest_packet_is_accepted(
 
 def test_too_large_a_connect_is_refused(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], version: int
-):
+) -> None:
     process = start_broker(MAX_PACKET_BYTES="1024")
     connection = open_client(process)
     connection.send(bytes([mqtt.CONNECT << 4]) + mqtt.varint(100_000))

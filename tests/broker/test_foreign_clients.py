@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import paho.mqtt.client as paho
 import pytest
 from amqtt.client import MQTTClient
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ class Paho:
         self.received: queue.Queue[paho.MQTTMessage] = queue.Queue()
         self._subscribed: queue.Queue[object] = queue.Queue()
         self._connected: queue.Queue[object] = queue.Queue()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTProtocolVersion(version))
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion(version))
         self.client.on_message = lambda _client, _data, message: self.received.put(message)
         self.client.on_subscribe = lambda *_: self._subscribed.put(None)
         self.client.on_connect = lambda *arguments: self._connected.put(arguments[3])
@@ -46,7 +46,7 @@ class Paho:
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
-def test_paho_publishes_and_receives(broker: Address, name: Callable[[], str], version: int, qos: int):
+def test_paho_publishes_and_receives(broker: Address, name: Callable[[], str], version: int, qos: int) -> None:
     topic = name()
     subscriber, publisher = Paho(broker, name(), version), Paho(broker, name(), version)
     subscriber.subscribe(f"{topic}/#", qos)
@@ -60,7 +60,7 @@ def test_paho_publishes_and_receives(broker: Address, name: Callable[[], str], v
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
-async def test_amqtts_client_publishes_and_receives(broker: Address, name: Callable[[], str], qos: int):
+async def test_amqtts_client_publishes_and_receives(broker: Address, name: Callable[[], str], qos: int) -> None:
     topic, client = name(), MQTTClient(client_id=name(), config={"auto_reconnect": False})
     await client.connect(f"mqtt://{broker.host}:{broker.port}/")
     await client.subscribe([(topic, qos)])
@@ -79,7 +79,7 @@ MOSQUITTO_VERSIONS = {3: "mqttv31", 4: "mqttv311", 5: "mqttv5"}
 
 
 @pytest.mark.parametrize("qos", ["0", "1", "2"])
-def test_mosquittos_tools_publish_and_receive(broker: Address, name: Callable[[], str], version: int, qos: str):
+def test_mosquittos_tools_publish_and_receive(broker: Address, name: Callable[[], str], version: int, qos: str) -> None:
     topic = name()
     common = ["-h", broker.host, "-p", str(broker.port), "-V", MOSQUITTO_VERSIONS[version], "-t", topic, "-q", qos]
     subprocess.run(["mosquitto_pub", *common, "-i", name(), "-r", "-m", "kept"], check=True, timeout=DEADLINE_S)
@@ -100,7 +100,7 @@ def test_mosquittos_tools_publish_and_receive(broker: Address, name: Callable[[]
     assert subscriber.returncode == 0
 
 
-def test_mosquitto_sub_sees_a_persistent_session(broker: Address, name: Callable[[], str]):
+def test_mosquitto_sub_sees_a_persistent_session(broker: Address, name: Callable[[], str]) -> None:
     topic, client_id = name(), name()
     common = ["-h", broker.host, "-p", str(broker.port), "-t", topic, "-q", "1"]
     lasting = ["mosquitto_sub", *common, "-i", client_id, "-c"]
@@ -111,7 +111,7 @@ def test_mosquitto_sub_sees_a_persistent_session(broker: Address, name: Callable
 
 
 @from_3_1_1
-def test_paho_reconnects_after_a_takeover(broker: Address, name: Callable[[], str], version: int):
+def test_paho_reconnects_after_a_takeover(broker: Address, name: Callable[[], str], version: int) -> None:
     client_id = name()
     first = Paho(broker, client_id, version)
     ended: queue.Queue[object] = queue.Queue()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def test_a_client_without_connect_is_closed(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient]
-):
+) -> None:
     process = start_broker(CONNECT_TIMEOUT_S="1")
     began = time.monotonic()
     silent, slow = open_client(process), open_client(process)
@@ -28,7 +28,7 @@ def test_a_client_without_connect_is_closed(
 
 def test_mqtt_3_1_2_24_silence_beyond_one_and_a_half_keep_alives_closes(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v3.1.1 MQTT-3.1.2-24], [v5 MQTT-3.1.2-22]."""
     topic = name()
     watcher = client(name())
@@ -44,7 +44,7 @@ def test_mqtt_3_1_2_24_silence_beyond_one_and_a_half_keep_alives_closes(
     assert watcher.receive_publish().payload == b"gone"
 
 
-def test_any_packet_keeps_the_connection(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_any_packet_keeps_the_connection(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     lively = client(name(), keep_alive_s=1)
     for sign_of_life in (lively.ping, lambda: lively.publish(name(), b"x"), lambda: lively.subscribe(name())):
         sign_of_life()
@@ -52,7 +52,7 @@ def test_any_packet_keeps_the_connection(client: Callable[..., RawClient], name:
     lively.ping()
 
 
-def test_packets_from_the_server_do_not_count(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_packets_from_the_server_do_not_count(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v5 MQTT-3.1.2-22]: it is the client's packets that keep the connection."""
     topic = name()
     silent, publisher = client(name(), keep_alive_s=1), client(name())
@@ -64,7 +64,7 @@ def test_packets_from_the_server_do_not_count(client: Callable[..., RawClient], 
     assert {packet.type for packet in packets} <= {mqtt.PUBLISH, mqtt.DISCONNECT}
 
 
-def test_a_keep_alive_of_zero_never_closes(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_a_keep_alive_of_zero_never_closes(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     patient = client(name(), keep_alive_s=0)
     patient.expect_nothing(2)
     patient.ping()

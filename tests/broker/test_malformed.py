@@ -26,8 +26,8 @@ class Wrong(NamedTuple):
     codes: tuple[int, ...] = (MALFORMED,)
 
 
-def _publish(version: int, topic: bytes, **fields: int) -> bytes:
-    return mqtt.publish(version, topic, b"x", **fields)
+def _publish(version: int, topic: bytes, qos: int = 0, packet_id: int = 0) -> bytes:
+    return mqtt.publish(version, topic, b"x", qos=qos, packet_id=packet_id)
 
 
 EVERY_VERSION = {
@@ -128,7 +128,7 @@ def _assert_only_the_wrong_one_ends(
 @pytest.mark.parametrize("wrong", EVERY_VERSION.values(), ids=EVERY_VERSION)
 def test_mqtt_4_8_0_1_wrong_packets_close_their_connection(
     broker: Address, client: Callable[..., RawClient], name: Callable[[], str], version: int, wrong: Wrong
-):
+) -> None:
     """[v3.1.1 MQTT-4.8.0-1], [v5 MQTT-4.13.1-1]; the statements in the names are those of MQTT 5."""
     _assert_only_the_wrong_one_ends(broker, client, name, version, wrong)
 
@@ -137,7 +137,7 @@ def test_mqtt_4_8_0_1_wrong_packets_close_their_connection(
 @pytest.mark.parametrize("wrong", FROM_3_1_1.values(), ids=FROM_3_1_1)
 def test_mqtt_2_2_2_2_reserved_bits_and_empty_lists_close_their_connection(
     broker: Address, client: Callable[..., RawClient], name: Callable[[], str], version: int, wrong: Wrong
-):
+) -> None:
     _assert_only_the_wrong_one_ends(broker, client, name, version, wrong)
 
 
@@ -145,7 +145,7 @@ def test_mqtt_2_2_2_2_reserved_bits_and_empty_lists_close_their_connection(
 @pytest.mark.parametrize("wrong", ONLY_5.values(), ids=ONLY_5)
 def test_v5_mqtt_4_13_1_1_wrong_packets_close_their_connection(
     broker: Address, client: Callable[..., RawClient], name: Callable[[], str], version: int, wrong: Wrong
-):
+) -> None:
     _assert_only_the_wrong_one_ends(broker, client, name, version, wrong)
 
 
@@ -170,7 +170,7 @@ def _connect_flags(version: int, flags: int, payload: bytes = b"\x00\x01c") -> b
 @pytest.mark.parametrize("wrong", WRONG_CONNECTS.values(), ids=WRONG_CONNECTS)
 def test_a_malformed_connect_is_closed(
     broker: Address, open_client: Callable[..., RawClient], version: int, wrong: Callable[[int], bytes]
-):
+) -> None:
     connection = open_client()
     connection.send(wrong(version))
     for packet in connection.receive_until_closed():
@@ -183,7 +183,7 @@ def test_a_malformed_connect_is_closed(
 def test_garbage_hurts_nobody_else(
     broker: Address, client: Callable[..., RawClient], open_client: Callable[..., RawClient], name: Callable[[], str],
     seed: int,
-):  # fmt: skip
+) -> None:  # fmt: skip
     bystander, generator = client(name()), random.Random(seed)
     for _ in range(40):
         connection = client(name()) if generator.random() < 0.7 else open_client()

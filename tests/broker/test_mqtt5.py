@@ -19,7 +19,7 @@ LASTING: mqtt.Properties = [(mqtt.SESSION_EXPIRY_INTERVAL, 300)]
 NO_LOCAL = 4
 
 
-def test_mqtt_3_3_2_17_properties_are_forwarded(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_3_2_17_properties_are_forwarded(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v5 MQTT-3.3.2-4, -15, -16, -17, -18, -20]: unaltered, and user properties in their order."""
     topic = name()
     both = client(name())
@@ -41,7 +41,7 @@ def test_mqtt_3_3_2_17_properties_are_forwarded(client: Callable[..., RawClient]
 
 def test_properties_do_not_reach_older_clients(
     broker: Address, client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     topic = name()
     with RawClient(broker.host, broker.port, 4) as older:
         older.connect(name())
@@ -50,7 +50,9 @@ def test_properties_do_not_reach_older_clients(
         assert older.receive_publish().payload == b"payload"
 
 
-def test_mqtt_3_3_2_5_messages_expire_while_they_wait(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_3_2_5_messages_expire_while_they_wait(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     client_id, topic = name(), name()
     away = client(client_id, props=LASTING)
     away.subscribe((topic, 1))
@@ -71,7 +73,7 @@ def test_mqtt_3_3_2_5_messages_expire_while_they_wait(client: Callable[..., RawC
 
 def test_a_clients_topic_alias_stands_for_its_topic(
     open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     topic = name()
     subscriber, publisher = client(name()), open_client()
     subscriber.subscribe((topic + "/#", 1))
@@ -85,7 +87,7 @@ def test_a_clients_topic_alias_stands_for_its_topic(
     assert all(each.values(mqtt.TOPIC_ALIAS) == [] for each in received)  # [v5 MQTT-3.3.2-7]: aliases are not forwarded
 
 
-def test_a_topic_alias_ends_with_its_connection(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_a_topic_alias_ends_with_its_connection(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v5 MQTT-3.3.2-7]."""
     client_id = name()
     first = client(client_id, props=LASTING)
@@ -96,7 +98,9 @@ def test_a_topic_alias_ends_with_its_connection(client: Callable[..., RawClient]
     assert [mqtt.read_disconnect(each) for each in again.receive_until_closed()] in ([0x82], [0x94])
 
 
-def test_mqtt_3_1_2_26_no_alias_to_clients_that_allow_none(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_1_2_26_no_alias_to_clients_that_allow_none(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     topic = name()
     both = client(name())
     both.subscribe(topic)
@@ -106,7 +110,7 @@ def test_mqtt_3_1_2_26_no_alias_to_clients_that_allow_none(client: Callable[...,
         assert (received.topic, received.values(mqtt.TOPIC_ALIAS)) == (topic, [])
 
 
-def test_mqtt_3_8_3_3_no_local(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_8_3_3_no_local(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     local, other = client(name()), client(name())
     local.subscribe((topic, 1 | NO_LOCAL), ("marker" + topic, 1))
@@ -116,7 +120,7 @@ def test_mqtt_3_8_3_3_no_local(client: Callable[..., RawClient], name: Callable[
     assert [each.payload for each in local.receive_up_to("marker" + topic)] == [b"of another"]
 
 
-def test_mqtt_3_3_4_3_subscription_identifiers(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_3_4_3_subscription_identifiers(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v5 MQTT-3.3.4-3, -4, -5]."""
     topic = name()
     subscriber, publisher = client(name()), client(name())
@@ -133,7 +137,7 @@ def test_mqtt_3_3_4_3_subscription_identifiers(client: Callable[..., RawClient],
 
 def test_a_subscription_identifier_is_replaced_with_its_subscription(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     topic = name()
     both = client(name())
     for props, expected in (
@@ -146,7 +150,7 @@ def test_a_subscription_identifier_is_replaced_with_its_subscription(
         assert both.receive_publish().values(mqtt.SUBSCRIPTION_IDENTIFIER) == expected
 
 
-def test_puback_may_tell_that_nobody_listens(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_puback_may_tell_that_nobody_listens(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """MQTT 5.0 §3.4.2.1: 0x10 is allowed where no subscriber matches, and only there."""
     publisher, topic = client(name()), name()
     assert publisher.publish(topic, b"x", qos=1) in (0x00, 0x10)
@@ -156,7 +160,7 @@ def test_puback_may_tell_that_nobody_listens(client: Callable[..., RawClient], n
 
 def test_the_will_delay_and_expiry_of_a_session_are_capped(
     start_broker: Callable[..., BrokerProcess], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker(MAX_SESSION_EXPIRY_S="1")
     client_id, watcher = name(), open_client(process)
     watcher.connect(name())

@@ -19,7 +19,7 @@ only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
 @pytest.mark.parametrize("subscription_qos", [0, 1, 2])
 def test_mqtt_3_8_4_6_delivery_at_the_lower_qos(
     client: Callable[..., RawClient], name: Callable[[], str], publish_qos: int, subscription_qos: int
-):
+) -> None:
     """[v3.1.1 MQTT-3.8.4-6], [v5 MQTT-3.8.4-8]."""
     topic = name()
     subscriber, publisher = client(name()), client(name())
@@ -32,7 +32,7 @@ def test_mqtt_3_8_4_6_delivery_at_the_lower_qos(
     assert not received.dup
 
 
-def test_an_empty_payload_is_delivered(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_an_empty_payload_is_delivered(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     both = client(name())
     both.subscribe(topic)
@@ -43,7 +43,7 @@ def test_an_empty_payload_is_delivered(client: Callable[..., RawClient], name: C
 @pytest.mark.parametrize("size", [127, 128, 16_383, 16_384, 200_000])
 def test_payloads_of_every_length_arrive_unchanged(
     client: Callable[..., RawClient], name: Callable[[], str], size: int
-):
+) -> None:
     topic = name()
     both = client(name())
     both.subscribe(topic)
@@ -52,7 +52,7 @@ def test_payloads_of_every_length_arrive_unchanged(
     assert both.receive_publish().payload == payload
 
 
-def test_topic_names_travel_unchanged(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_topic_names_travel_unchanged(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     both, prefix = client(name()), name()
     both.subscribe(prefix + "/#")
     for topic in (f"{prefix}/a b", f"{prefix}//", f"{prefix}/température/Ω/😀", f"{prefix}/\ufeffbom"):
@@ -60,7 +60,9 @@ def test_topic_names_travel_unchanged(client: Callable[..., RawClient], name: Ca
         assert both.receive_publish().topic == topic
 
 
-def test_mqtt_3_3_1_3_dup_is_not_passed_on(client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_mqtt_3_3_1_3_dup_is_not_passed_on(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     topic = name()
     both = client(name())
     both.subscribe((topic, 1))
@@ -71,7 +73,7 @@ def test_mqtt_3_3_1_3_dup_is_not_passed_on(client: Callable[..., RawClient], nam
 
 def test_mqtt_4_3_3_2_qos_2_is_delivered_once_until_released(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v3.1.1 MQTT-4.3.3-2], [v5 MQTT-4.3.3-10, -12]."""
     topic = name()
     subscriber, publisher = client(name()), client(name())
@@ -90,7 +92,7 @@ def test_mqtt_4_3_3_2_qos_2_is_delivered_once_until_released(
 
 def test_qos_2_is_delivered_once_over_a_reconnect(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     client_id, topic = name(), name()
     lasting = {"clean": False, "props": [(mqtt.SESSION_EXPIRY_INTERVAL, 300)] if version == 5 else []}
     subscriber, publisher = client(name()), client(client_id, **lasting)
@@ -109,7 +111,7 @@ def test_qos_2_is_delivered_once_over_a_reconnect(
 
 def test_pubrel_for_an_unknown_identifier_is_answered(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v3.1.1 MQTT-4.3.3-2]; MQTT 5.0 §3.7.2.1: Packet Identifier not found."""
     publisher = client(name())
     publisher.send(mqtt.acknowledgement(mqtt.PUBREL, 4711))
@@ -122,21 +124,23 @@ def test_pubrel_for_an_unknown_identifier_is_answered(
 @pytest.mark.parametrize("packet_type", [mqtt.PUBACK, mqtt.PUBCOMP])
 def test_acknowledgements_of_unknown_identifiers_are_harmless(
     client: Callable[..., RawClient], name: Callable[[], str], packet_type: int
-):
+) -> None:
     stray = client(name())
     stray.send(mqtt.acknowledgement(packet_type, 4711))
     stray.ping()
 
 
 @only_5
-def test_v5_pubrec_of_an_unknown_identifier_is_told(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_pubrec_of_an_unknown_identifier_is_told(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """MQTT 5.0 §3.6.2.1: PUBREL 0x92, Packet Identifier not found."""
     stray = client(name())
     stray.send(mqtt.acknowledgement(mqtt.PUBREC, 4711))
     assert mqtt.read_acknowledgement(5, stray.receive(mqtt.PUBREL)).codes == (0x92,)
 
 
-def test_mqtt_4_6_0_2_pubacks_come_in_order(client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_mqtt_4_6_0_2_pubacks_come_in_order(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     """[v5 MQTT-4.6.0-2]."""
     publisher, topic = client(name()), name()
     identifiers = [3, 1, 65535, 2, 40, 41, 39]
@@ -145,7 +149,9 @@ def test_mqtt_4_6_0_2_pubacks_come_in_order(client: Callable[..., RawClient], na
     assert [each.packet_id for each in answers] == identifiers
 
 
-def test_every_subscriber_gets_a_copy_and_the_publisher_too(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_every_subscriber_gets_a_copy_and_the_publisher_too(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     topic = name()
     subscribers = [client(name()) for _ in range(5)]
     for qos, subscriber in zip((0, 1, 2, 0, 1), subscribers, strict=True):

@@ -26,7 +26,7 @@ def _retained(subscriber: RawClient, *filters: str | tuple[str, int]) -> list[mq
 
 def test_mqtt_3_3_1_5_a_new_subscriber_gets_the_last_retained_message(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     """[v3.1.1 MQTT-3.3.1-5, -6, -8], [v5 MQTT-3.3.1-5, -9]."""
     topic = name()
     publisher = client(name())
@@ -44,7 +44,7 @@ def test_mqtt_3_3_1_5_a_new_subscriber_gets_the_last_retained_message(
 
 def test_mqtt_3_3_1_9_established_subscriptions_see_no_retain_flag(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     """[v3.1.1 MQTT-3.3.1-9], [v5 MQTT-3.3.1-12]."""
     topic = name()
     both = client(name())
@@ -53,7 +53,7 @@ def test_mqtt_3_3_1_9_established_subscriptions_see_no_retain_flag(
     assert not both.receive_publish().retain
 
 
-def test_mqtt_3_3_1_10_an_empty_payload_clears(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_3_1_10_an_empty_payload_clears(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v3.1.1 MQTT-3.3.1-10, -11], [v5 MQTT-3.3.1-6, -7]."""
     topic = name()
     both = client(name())
@@ -65,7 +65,9 @@ def test_mqtt_3_3_1_10_an_empty_payload_clears(client: Callable[..., RawClient],
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
-def test_retained_messages_come_at_the_lower_qos(client: Callable[..., RawClient], name: Callable[[], str], qos: int):
+def test_retained_messages_come_at_the_lower_qos(
+    client: Callable[..., RawClient], name: Callable[[], str], qos: int
+) -> None:
     topic = name()
     client(name()).publish(topic, b"x", qos=2, retain=True)
     subscriber = client(name())
@@ -73,7 +75,7 @@ def test_retained_messages_come_at_the_lower_qos(client: Callable[..., RawClient
     assert subscriber.receive_publish().qos == qos
 
 
-def test_wildcards_find_retained_messages(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_wildcards_find_retained_messages(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     prefix = name()
     publisher = client(name())
     topics = [f"{prefix}/{device}/{field}" for device in ("a", "b") for field in ("t", "h")]
@@ -91,7 +93,7 @@ def test_wildcards_find_retained_messages(client: Callable[..., RawClient], name
 
 def test_a_retained_message_never_follows_a_newer_one(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """Promise 7: whoever subscribes while a device publishes is left with the newest value."""
     both = client(name())
     for _ in range(30):
@@ -110,7 +112,7 @@ def test_a_retained_message_never_follows_a_newer_one(
 
 def test_retained_messages_survive_a_crash(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker()
     publisher = client(name(), at=process)
     for number in range(50):
@@ -125,7 +127,7 @@ def test_retained_messages_survive_a_crash(
 
 def test_retained_messages_are_bounded(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker(RETAINED_MESSAGES="5")
     publisher = client(name(), at=process)
     for number in range(10):
@@ -137,7 +139,7 @@ def test_retained_messages_are_bounded(
 
 
 @only_5
-def test_v5_mqtt_3_3_1_13_retain_as_published(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_mqtt_3_3_1_13_retain_as_published(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     both = client(name())
     both.subscribe((topic, QOS_1 | RETAIN_AS_PUBLISHED))
@@ -152,7 +154,7 @@ def test_v5_mqtt_3_3_1_13_retain_as_published(client: Callable[..., RawClient], 
 )
 def test_v5_mqtt_3_3_1_9_retain_handling(
     client: Callable[..., RawClient], name: Callable[[], str], handling: int, expected: list[bool]
-):
+) -> None:
     """[v5 MQTT-3.3.1-9, -10, -11]: at a new subscription, and at one that exists."""
     topic = name()
     both = client(name())
@@ -162,7 +164,7 @@ def test_v5_mqtt_3_3_1_9_retain_handling(
 
 
 @only_5
-def test_v5_retained_messages_keep_their_properties(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_retained_messages_keep_their_properties(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     properties: mqtt.Properties = [(mqtt.CONTENT_TYPE, "text/plain"), (mqtt.USER_PROPERTY, ("k", "v"))]
     client(name()).publish(topic, b"x", qos=1, retain=True, props=properties)
@@ -172,7 +174,7 @@ def test_v5_retained_messages_keep_their_properties(client: Callable[..., RawCli
 
 
 @only_5
-def test_v5_retained_messages_expire(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_retained_messages_expire(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v5 MQTT-3.3.2-5]; MQTT 5.0 §3.3.2.3.3."""
     topic = name()
     publisher = client(name())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mqtt_bytes as mqtt
 import pytest
@@ -18,14 +18,14 @@ from_3_1_1 = pytest.mark.parametrize("version", [4, 5], ids=["3.1.1", "5"])
 LASTING: mqtt.Properties = [(mqtt.SESSION_EXPIRY_INTERVAL, 300)]
 
 
-def lasting(version: int) -> dict[str, object]:
+def lasting(version: int) -> dict[str, Any]:
     """Arguments of `connect` for a session that outlives its connection."""
     return {"clean": False, "props": LASTING if version == 5 else []}
 
 
 def test_mqtt_3_1_4_2_a_second_connection_takes_over(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v3.1.1 MQTT-3.1.4-2], [v5 MQTT-3.1.4-3]."""
     client_id = name()
     old = client(client_id)
@@ -37,7 +37,7 @@ def test_mqtt_3_1_4_2_a_second_connection_takes_over(
 
 def test_a_taken_over_session_goes_on(
     open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     client_id, topic = name(), name()
     client(client_id, **lasting(version)).subscribe((topic, 1))
     new = open_client()
@@ -49,7 +49,7 @@ def test_a_taken_over_session_goes_on(
 
 def test_mqtt_3_1_2_6_a_clean_session_is_gone_with_its_connection(
     open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     client_id, topic = name(), name()
     first = client(client_id)
     first.subscribe(topic)
@@ -65,7 +65,7 @@ def test_mqtt_3_1_2_6_a_clean_session_is_gone_with_its_connection(
 @from_3_1_1
 def test_mqtt_3_2_2_2_session_present_tells_of_a_stored_session(
     open_client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     client_id = name()
     seen = []
     for clean in (False, False, True, False):
@@ -81,7 +81,7 @@ def test_mqtt_3_2_2_2_session_present_tells_of_a_stored_session(
 @pytest.mark.parametrize("qos", [1, 2])
 def test_mqtt_3_1_2_5_messages_wait_for_a_session_in_order(
     client: Callable[..., RawClient], name: Callable[[], str], version: int, qos: int
-):
+) -> None:
     client_id, topic = name(), name()
     away = client(client_id, **lasting(version))
     away.subscribe((topic + "/#", 2))
@@ -97,7 +97,9 @@ def test_mqtt_3_1_2_5_messages_wait_for_a_session_in_order(
     assert {each.qos for each in received} == {qos}
 
 
-def test_unacknowledged_messages_come_again(client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_unacknowledged_messages_come_again(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     """[v3.1.1 MQTT-4.4.0-1], [v5 MQTT-4.4.0-1]: with DUP and the original packet identifiers."""
     client_id, topic = name(), name()
     first = client(client_id, **lasting(version))
@@ -113,7 +115,9 @@ def test_unacknowledged_messages_come_again(client: Callable[..., RawClient], na
     assert all(each.dup for each in again)
 
 
-def test_an_unfinished_pubrel_comes_again(client: Callable[..., RawClient], name: Callable[[], str], version: int):
+def test_an_unfinished_pubrel_comes_again(
+    client: Callable[..., RawClient], name: Callable[[], str], version: int
+) -> None:
     """[v5 MQTT-4.4.0-1]: after PUBREC it is PUBREL that is sent again, never PUBLISH [v5 MQTT-4.3.3-6]."""
     client_id, topic = name(), name()
     first = client(client_id, **lasting(version))
@@ -134,7 +138,7 @@ def test_an_unfinished_pubrel_comes_again(client: Callable[..., RawClient], name
 
 def test_acknowledged_messages_do_not_come_again(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     client_id, topic = name(), name()
     first = client(client_id, **lasting(version))
     first.subscribe((topic, 2))
@@ -151,7 +155,7 @@ def test_acknowledged_messages_do_not_come_again(
 
 def test_the_queue_of_a_session_is_bounded(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker(QUEUE_MESSAGES="10")
     client_id, topic = name(), name()
     away = client(client_id, at=process, **lasting(version))
@@ -169,7 +173,7 @@ def test_the_queue_of_a_session_is_bounded(
 
 def test_the_subscriptions_of_a_session_are_bounded(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker(MAX_SUBSCRIPTIONS="3")
     greedy = client(name(), at=process)
     assert greedy.subscribe(("a", 0), ("b", 0), ("c", 0)) == (0, 0, 0)
@@ -180,7 +184,7 @@ def test_the_subscriptions_of_a_session_are_bounded(
 @only_5
 def test_v5_mqtt_3_1_2_23_a_session_ends_when_it_expires(
     client: Callable[..., RawClient], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     client_id, topic = name(), name()
     watcher = client(name())
     watcher.subscribe(topic)
@@ -194,7 +198,7 @@ def test_v5_mqtt_3_1_2_23_a_session_ends_when_it_expires(
 @only_5
 def test_v5_disconnect_may_change_the_expiry(
     client: Callable[..., RawClient], open_client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     client_id = name()
     first = client(client_id, props=LASTING)
     first.disconnect(props=[(mqtt.SESSION_EXPIRY_INTERVAL, 0)])
@@ -204,7 +208,7 @@ def test_v5_disconnect_may_change_the_expiry(
 @only_5
 def test_v5_mqtt_3_14_2_2_disconnect_may_not_revive_an_expiry_of_zero(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     first = client(name())
     first.send(mqtt.disconnect(5, 0, [(mqtt.SESSION_EXPIRY_INTERVAL, 10)]))
     assert [mqtt.read_disconnect(each) for each in first.receive_until_closed()] == [0x82]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from broker_process import BrokerProcess
 
+    from local.valkey import EmbeddedValkey
+
 
 @pytest.mark.parametrize(
     ("settings", "named"),
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def test_the_start_is_refused_with_a_line_for_each_problem(
     new_broker: Callable[..., BrokerProcess], settings: dict[str, str], named: list[str]
-):
+) -> None:
     process = new_broker(**{"REDIS_URL": "redis://127.0.0.1:1/0", **settings})
     process.launch()
     assert process.wait() not in (0, -15)
@@ -42,7 +44,7 @@ def test_the_start_is_refused_with_a_line_for_each_problem(
 
 def test_a_port_that_is_taken_is_said_plainly(
     start_broker: Callable[..., BrokerProcess], new_broker: Callable[..., BrokerProcess]
-):
+) -> None:
     first = start_broker()
     second = new_broker(REDIS_URL=first.store_url, ALLOW_ANONYMOUS="true", PORT=str(first.port))
     second.launch()
@@ -51,7 +53,7 @@ def test_a_port_that_is_taken_is_said_plainly(
     assert "Traceback" not in second.log
 
 
-def test_sigterm_leaves_cleanly(start_broker: Callable[..., BrokerProcess]):
+def test_sigterm_leaves_cleanly(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     clients = {level: RawClient(process.host, process.port, level) for level in (3, 4, 5)}
     for level, each in clients.items():
@@ -67,7 +69,7 @@ def test_sigterm_leaves_cleanly(start_broker: Callable[..., BrokerProcess]):
     assert "Traceback" not in process.log
 
 
-def test_sigterm_under_load_loses_nothing_acknowledged(start_broker: Callable[..., BrokerProcess]):
+def test_sigterm_under_load_loses_nothing_acknowledged(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     acknowledged = set()
     with RawClient(process.host, process.port, 4) as publisher:
@@ -88,11 +90,13 @@ def test_sigterm_under_load_loses_nothing_acknowledged(start_broker: Callable[..
     assert acknowledged - set(stored_payloads(process.store_url)) == set()
 
 
-def test_sigterm_does_not_wait_for_a_store_that_is_gone(start_broker: Callable[..., BrokerProcess], store: object):
+def test_sigterm_does_not_wait_for_a_store_that_is_gone(
+    start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
+) -> None:
     process = start_broker()
     with RawClient(process.host, process.port, 4) as publisher:
         publisher.connect("unlucky")
-        store.pause()  # type: ignore[attr-defined]
+        store.pause()
         publisher.send(mqtt.publish(4, "devices/1/t", b"x", qos=1, packet_id=1))
         publisher.expect_nothing(0.3)
         began = time.monotonic()
@@ -100,10 +104,10 @@ def test_sigterm_does_not_wait_for_a_store_that_is_gone(start_broker: Callable[.
         process.wait()
         assert time.monotonic() - began < 15
         assert [each for each in publisher.receive_until_closed() if each.type == mqtt.PUBACK] == []
-    store.resume()  # type: ignore[attr-defined]
+    store.resume()
 
 
-def test_a_second_start_serves_again(start_broker: Callable[..., BrokerProcess]):
+def test_a_second_start_serves_again(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker()
     process.terminate()
     process.start()
@@ -111,7 +115,7 @@ def test_a_second_start_serves_again(start_broker: Callable[..., BrokerProcess])
         assert client.connect("again").code == 0
 
 
-def test_the_start_is_logged_without_credentials(start_broker: Callable[..., BrokerProcess]):
+def test_the_start_is_logged_without_credentials(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker(ALLOW_ANONYMOUS="false", MQTT_USERNAME="device", MQTT_PASSWORD="not-to-be-seen")
     eventually(lambda: str(process.port) in process.log, "a line that says where it listens")
     assert "not-to-be-seen" not in process.log

@@ -41,7 +41,7 @@ def _pubacks(publisher: RawClient, count: int) -> list[int]:
 @pytest.mark.parametrize("kind", ["paused", "killed"])
 def test_an_outage_of_the_store_is_waited_for(
     start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey, kind: str
-):
+) -> None:
     """Promises 1, 2 and 10: no PUBACK while it is away, all of them once it is back, nothing lost."""
     process = start_broker()
     stop, go_on = (store.pause, store.resume) if kind == "paused" else (store.kill, store.start)
@@ -59,7 +59,7 @@ def test_an_outage_of_the_store_is_waited_for(
     assert "Traceback" not in process.log
 
 
-def test_an_outage_under_load_loses_nothing(start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey):
+def test_an_outage_under_load_loses_nothing(start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey) -> None:
     """Killed in the middle of commits, three times; whatever was acknowledged at any time is there."""
     process = start_broker()
     sent = acknowledged = 0
@@ -81,7 +81,9 @@ def test_an_outage_under_load_loses_nothing(start_broker: Callable[..., BrokerPr
     assert first_seen == sorted(first_seen, key=int)  # promise 7: the order survives the retries
 
 
-def test_messages_beyond_the_backlog_are_not_read(start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey):
+def test_messages_beyond_the_backlog_are_not_read(
+    start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
+) -> None:
     """Promise 4: while the store is away the broker holds BACKLOG_BYTES and then lets TCP push back."""
     process = start_broker(BACKLOG_BYTES="65536")
     with RawClient(process.host, process.port, 4) as publisher:
@@ -99,7 +101,7 @@ def test_messages_beyond_the_backlog_are_not_read(start_broker: Callable[..., Br
 
 def test_the_broker_says_so_and_waits_where_the_store_is_not_there_at_the_start(
     new_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
-):
+) -> None:
     url = store.url
     store.kill()
     process = new_broker(REDIS_URL=url, ALLOW_ANONYMOUS="true")
@@ -118,7 +120,7 @@ def test_the_broker_says_so_and_waits_where_the_store_is_not_there_at_the_start(
 @pytest.mark.parametrize("qos", [1, 2])
 def test_a_commit_whose_outcome_is_unknown_is_stored_once(
     start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey, proxy: CuttingProxy, version: int, qos: int
-):
+) -> None:
     """The answer to a commit is cut off after the store has carried it out: the retry has to find that out."""
     process = start_broker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
     expected = []
@@ -136,7 +138,7 @@ def test_a_commit_whose_outcome_is_unknown_is_stored_once(
 
 def test_a_subscriber_is_given_a_retried_qos_2_message_once(
     start_broker: Callable[..., BrokerProcess], proxy: CuttingProxy
-):
+) -> None:
     process = start_broker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
     with RawClient(process.host, process.port, 5) as subscriber, RawClient(process.host, process.port, 5) as publisher:
         subscriber.connect("s")

@@ -19,7 +19,9 @@ only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
 INVALID_FILTERS = ["", "a/#/b", "a#", "#a", "a+", "+a/b", "a/b+/c", "sport/tennis#", "##", "++"]
 
 
-def test_mqtt_3_8_4_5_one_code_for_each_filter_in_order(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_8_4_5_one_code_for_each_filter_in_order(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     """[v3.1.1 MQTT-3.8.4-5], [v5 MQTT-3.8.4-6]."""
     subscriber, topic = client(name()), name()
     assert subscriber.subscribe((topic + "/a", 2), (topic + "/b", 0), (topic + "/+", 1)) == (2, 0, 1)
@@ -28,7 +30,7 @@ def test_mqtt_3_8_4_5_one_code_for_each_filter_in_order(client: Callable[..., Ra
 @pytest.mark.parametrize("topic_filter", INVALID_FILTERS)
 def test_mqtt_4_7_1_invalid_filters_are_refused(
     client: Callable[..., RawClient], name: Callable[[], str], version: int, topic_filter: str
-):
+) -> None:
     """[v5 MQTT-4.7.1-1, -2; MQTT-4.7.3-1]: its code says so, or the packet counts as malformed (§4.13)."""
     subscriber, good = client(name()), name()
     subscriber.send(mqtt.subscribe(version, 1, [(good, 1), (topic_filter, 1)]))
@@ -45,7 +47,7 @@ def test_mqtt_4_7_1_invalid_filters_are_refused(
 
 def test_overlapping_subscriptions_deliver_at_the_highest_qos(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     """[v5 MQTT-3.3.4-2], [v3.1.1 MQTT-3.3.5-1]: one copy at the highest QoS, or one for each subscription."""
     topic = name()
     subscriber, publisher = client(name()), client(name())
@@ -56,7 +58,9 @@ def test_overlapping_subscriptions_deliver_at_the_highest_qos(
     assert sorted(each.qos for each in received) in ([2], [0, 1, 2])
 
 
-def test_mqtt_3_8_4_3_a_new_subscription_replaces_the_old(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_8_4_3_a_new_subscription_replaces_the_old(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
     topic = name()
     subscriber, publisher = client(name()), client(name())
     subscriber.subscribe((topic, 0))
@@ -67,7 +71,7 @@ def test_mqtt_3_8_4_3_a_new_subscription_replaces_the_old(client: Callable[..., 
     assert [each.qos for each in subscriber.receive_up_to("marker" + topic)] == [2]
 
 
-def test_resubscribing_sends_retained_messages_again(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_resubscribing_sends_retained_messages_again(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v3.1.1 MQTT-3.8.4-3], [v5 MQTT-3.8.4-4] with Retain Handling 0."""
     topic = name()
     both = client(name())
@@ -80,7 +84,7 @@ def test_resubscribing_sends_retained_messages_again(client: Callable[..., RawCl
 
 def test_mqtt_3_10_4_2_nothing_comes_after_unsubscribe(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     """[v3.1.1 MQTT-3.10.4-2, -5], [v5 MQTT-3.10.4-2]; UNSUBACK has codes since MQTT 5."""
     topic = name()
     subscriber, publisher = client(name()), client(name())
@@ -94,7 +98,7 @@ def test_mqtt_3_10_4_2_nothing_comes_after_unsubscribe(
 
 def test_deep_topics_are_bounded(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     process = start_broker(MAX_TOPIC_LEVELS="8")
     deep = client(name(), at=process)
     assert deep.subscribe(("/".join("12345678"), 0)) == (0,)
@@ -111,7 +115,7 @@ def test_deep_topics_are_bounded(
 @only_5
 def test_v5_shared_subscriptions_are_as_announced(
     open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     """MQTT 5.0 §3.2.2.3.13 and §4.8.2: refused with 0x9E where announced as unavailable, else served."""
     first, topic = open_client(), name()
     is_available = first.connect(name()).value(0x2A) != 0

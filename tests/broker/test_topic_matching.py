@@ -54,21 +54,21 @@ def _received(
 @pytest.mark.parametrize(("topic_filter", "topics"), MATCHES, ids=[each[0] for each in MATCHES])
 def test_mqtt_4_7_1_filters_match(
     client: Callable[..., RawClient], name: Callable[[], str], topic_filter: str, topics: list[str]
-):
+) -> None:
     assert _received(client, name, topic_filter, topics) == topics
 
 
 @pytest.mark.parametrize(("topic_filter", "topics"), MISMATCHES, ids=[each[0] for each in MISMATCHES])
 def test_mqtt_4_7_3_other_topics_do_not_match(
     client: Callable[..., RawClient], name: Callable[[], str], topic_filter: str, topics: list[str]
-):
+) -> None:
     assert _received(client, name, topic_filter, topics) == []
 
 
 @pytest.mark.parametrize("topic_filter", ["#", "+/broker/#", "+/#"])
 def test_mqtt_4_7_2_1_leading_wildcards_do_not_match_dollar_topics(
     client: Callable[..., RawClient], name: Callable[[], str], topic_filter: str
-):
+) -> None:
     watcher, marker = client(name()), name()
     system = client(name())
     system.subscribe(("$SYS/#", 0))
@@ -80,7 +80,7 @@ def test_mqtt_4_7_2_1_leading_wildcards_do_not_match_dollar_topics(
 
 
 @pytest.mark.parametrize("version", [4], ids=["3.1.1"])
-def test_the_broker_tells_of_itself(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_the_broker_tells_of_itself(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     reader = client(name())
     reader.subscribe(("$SYS/#", 0))
     seen: dict[str, bytes] = {}
@@ -98,7 +98,7 @@ def test_the_broker_tells_of_itself(client: Callable[..., RawClient], name: Call
 @pytest.mark.parametrize("version", [4], ids=["3.1.1"])
 def test_the_broker_tells_how_far_views_lag(
     own_broker: object, client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     reader = client(name())
     reader.subscribe(("$SYS/broker/store/#", 0))
     eventually(lambda: "lag" in reader.receive_publish(deadline_s=20).topic, "a lag below $SYS/broker/store", 20)
@@ -107,7 +107,7 @@ def test_the_broker_tells_how_far_views_lag(
 @pytest.mark.parametrize("topic", ["$SYS/broker/version", "$SYS/broker/forged"])
 def test_clients_cannot_publish_to_sys(
     client: Callable[..., RawClient], name: Callable[[], str], version: int, topic: str
-):
+) -> None:
     reader, forger, marker = client(name()), client(name()), name()
     reader.subscribe(("$SYS/broker/#", 1), (marker, 1))
     forger.send(mqtt.publish(version, topic, b"forged", qos=1, packet_id=1, retain=True))

@@ -20,7 +20,7 @@ only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_mqtt_3_1_2_8_a_will_is_published_when_the_connection_is_lost(
     client: Callable[..., RawClient], name: Callable[[], str], qos: int
-):
+) -> None:
     topic = name()
     watcher = client(name())
     watcher.subscribe((topic, 2))
@@ -29,7 +29,7 @@ def test_mqtt_3_1_2_8_a_will_is_published_when_the_connection_is_lost(
     assert (received.topic, received.payload, received.qos, received.retain) == (topic, b"gone", qos, False)
 
 
-def test_mqtt_3_1_2_10_no_will_after_disconnect(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_1_2_10_no_will_after_disconnect(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v3.1.1 MQTT-3.14.4-3], [v5 MQTT-3.14.4-3]."""
     topic = name()
     watcher = client(name())
@@ -40,7 +40,7 @@ def test_mqtt_3_1_2_10_no_will_after_disconnect(client: Callable[..., RawClient]
 
 
 @only_5
-def test_v5_disconnect_with_will_message(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_disconnect_with_will_message(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """MQTT 5.0 §3.14.2.1: reason code 0x04."""
     topic = name()
     watcher = client(name())
@@ -49,7 +49,7 @@ def test_v5_disconnect_with_will_message(client: Callable[..., RawClient], name:
     assert watcher.receive_publish().payload == b"asked for"
 
 
-def test_mqtt_3_1_2_17_a_will_can_be_retained(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_mqtt_3_1_2_17_a_will_can_be_retained(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v3.1.1 MQTT-3.1.2-17], [v5 MQTT-3.1.2-15]."""
     topic = name()
     watcher = client(name())
@@ -64,7 +64,7 @@ def test_mqtt_3_1_2_17_a_will_can_be_retained(client: Callable[..., RawClient], 
 
 def test_a_will_is_published_on_a_protocol_error(
     client: Callable[..., RawClient], name: Callable[[], str], version: int
-):
+) -> None:
     topic = name()
     watcher = client(name())
     watcher.subscribe(topic)
@@ -73,7 +73,7 @@ def test_a_will_is_published_on_a_protocol_error(
     assert watcher.receive_publish().payload == b"gone"
 
 
-def test_a_will_is_published_on_takeover(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_a_will_is_published_on_takeover(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """[v3.1.1 MQTT-3.1.2-8]; MQTT 5.0 §3.1.4: as the connection is closed without DISCONNECT 0x00."""
     client_id, topic = name(), name()
     watcher = client(name())
@@ -87,7 +87,7 @@ def test_a_will_is_published_on_takeover(client: Callable[..., RawClient], name:
 
 def test_a_will_is_stored(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     process = start_broker()
     client(name(), at=process, will=mqtt.Will("devices/7/status", b"gone", qos=1)).close()
     await_stored(process.store_url, {b"gone"})
@@ -96,7 +96,7 @@ def test_a_will_is_stored(
 @only_5
 def test_v5_mqtt_3_1_3_9_a_delayed_will_is_cancelled_by_a_reconnect(
     client: Callable[..., RawClient], name: Callable[[], str]
-):
+) -> None:
     client_id, topic = name(), name()
     lasting: mqtt.Properties = [(mqtt.SESSION_EXPIRY_INTERVAL, 300)]
     watcher = client(name())
@@ -110,7 +110,7 @@ def test_v5_mqtt_3_1_3_9_a_delayed_will_is_cancelled_by_a_reconnect(
 
 
 @only_5
-def test_v5_mqtt_3_1_2_8_a_will_waits_for_its_delay(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_mqtt_3_1_2_8_a_will_waits_for_its_delay(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     topic = name()
     watcher = client(name())
     watcher.subscribe((topic, 1))
@@ -121,7 +121,7 @@ def test_v5_mqtt_3_1_2_8_a_will_waits_for_its_delay(client: Callable[..., RawCli
 
 
 @only_5
-def test_v5_a_will_carries_its_properties(client: Callable[..., RawClient], name: Callable[[], str]):
+def test_v5_a_will_carries_its_properties(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
     """MQTT 5.0 §3.1.3.2; [v5 MQTT-3.1.3-10]: user properties in their order."""
     topic = name()
     watcher = client(name())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,6 +66,14 @@ def connected(store: redis.Redis, node: str, devices: dict[str, int], heartbeat_
     store.zadd(schema.NODES, {node: heartbeat_ms})
     store.zadd(schema.presence(node), devices)
     store.hset(schema.node_info(node), mapping={"container": "tcp-1", "version": "1", "connections": 3, "rss": "9"})
+
+
+def until_aof_is_written(store: redis.Redis) -> None:
+    """Wait: a server that writes its first append-only file refuses to stop."""
+    deadline = time.monotonic() + 20
+    while any(store.info("persistence")[f"aof_rewrite_{state}"] for state in ("in_progress", "scheduled")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def walk(query: Query, **question: object) -> list[str]:
@@ -242,6 +251,7 @@ def test_store_status_warns(query: Query, store: redis.Redis) -> None:
         store.config_set("maxmemory", "0")
         store.config_set("maxmemory-policy", "noeviction")
         store.config_set("appendonly", "yes")
+        until_aof_is_written(store)
     assert "allkeys-lru" in warnings
     assert "nothing on disk" in warnings
     assert "80 %" in full

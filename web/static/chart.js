@@ -20,12 +20,26 @@ export function axis(options = {}) {
   return { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", ...options };
 }
 
-/** A chart in `place`: `describe()` gives uPlot's options, `update(data)` replaces what it shows. */
-export function chart(place, describe) {
+/** Labels of a time axis: the time of day in 24 hours, the date where a day begins. */
+function timeLabels(_plot, seconds) {
+  return seconds.map((second) => {
+    const date = new Date(second * 1000);
+    const [hour, minute] = [date.getHours(), date.getMinutes()].map((part) => String(part).padStart(2, "0"));
+    return hour + minute === "0000" ? date.toLocaleDateString(undefined, { day: "numeric", month: "short" }) : `${hour}:${minute}`;
+  });
+}
+
+/** The axis of time. */
+export function timeAxis() {
+  return axis({ values: timeLabels, size: 32 });
+}
+
+/** A chart in `place`, `height` px high: `describe()` gives uPlot's options, `update(data)` replaces what it shows. */
+export function chart(place, height, describe) {
   let plot = null;
   let data = null;
 
-  const size = () => ({ width: Math.max(place.clientWidth, 200), height: place.clientHeight });
+  const size = () => ({ width: Math.max(place.clientWidth, 200), height });
   const draw = () => {
     plot?.destroy();
     plot = data && new uPlot({ ...describe(), ...size() }, data, place);

@@ -1,10 +1,11 @@
 // A device's page: the chart that follows its field, and messages that arrive without a reload.
 /* global uPlot, htmx */
-import { axis, chart, colours } from "./chart.js";
+import { axis, chart, colours, timeAxis } from "./chart.js";
 
 const CHART_EVERY_MS = 5000;
 const MESSAGES_EVERY_MS = 2000;
 const POINTS = 300;
+const HEIGHT = 280;
 const KEPT_ROWS = 200;
 
 // --- chart
@@ -16,7 +17,7 @@ function describe() {
   const edge = { stroke: band, width: 1, points: { show: false }, value: text };
   return {
     cursor: { drag: { x: true, y: false } },
-    axes: [axis(), axis({ size: 60 })],
+    axes: [timeAxis(), axis({ size: 60, space: 40 })],
     bands: [{ series: [3, 1], fill: band }],
     series: [
       { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
@@ -47,7 +48,7 @@ function startChart() {
   const field = document.getElementById("field");
   const note = document.getElementById("chart-note");
   const explained = note.textContent;
-  const plot = chart(document.getElementById("plot"), describe);
+  const plot = chart(document.getElementById("plot"), HEIGHT, describe);
 
   const refresh = async () => {
     if (document.hidden) return;

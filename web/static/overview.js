@@ -1,8 +1,9 @@
 // The overview's rate chart, and copying the first command. The rest of the page is fetched by its attributes.
 /* global uPlot */
-import { axis, chart, colours } from "./chart.js";
+import { axis, chart, colours, timeAxis } from "./chart.js";
 
 const EVERY_MS = 5000;
+const HEIGHT = 180;
 let place = null;
 let rate = null;
 
@@ -12,7 +13,7 @@ function describe() {
     cursor: { y: false },
     legend: { live: true },
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.15)] } },
-    axes: [axis(), axis({ size: 56 })],
+    axes: [timeAxis(), axis({ size: 48, space: 36 })],
     series: [
       { value: "{HH}:{mm}:{ss}" },
       { label: "messages/s", stroke: line, fill: band, width: 2, points: { show: false },
@@ -27,7 +28,7 @@ async function refresh() {
   if (!found) return;
   if (found !== place) {
     place = found;
-    rate = chart(place, describe);
+    rate = chart(place, HEIGHT, describe);
   }
   const response = await fetch(place.dataset.url).catch(() => null);
   if (!response?.ok) return;
