@@ -177,7 +177,7 @@ class Application:
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    """End tasks, the store's connection last. Cancels again: redis-py can lose a cancellation that meets a time-out of its own."""
+    """End tasks, the store's connection last; again where redis-py lost a cancellation that met a time-out of its own."""
     for group in (tasks[1:], tasks[:1]):
         pending = set(group)
         for _ in range(CANCEL_TRIES):

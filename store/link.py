@@ -99,10 +99,17 @@ class StoreLink:
     `on_up` is called each time a connection is ready.
     """
 
-    def __init__(self, url: str, scripts: tuple[str, ...] = (), on_up: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        scripts: tuple[str, ...] = (),
+        on_up: Callable[[], None] = lambda: None,
+        log_level: int = logging.WARNING,
+    ) -> None:
         self._where: dict[str, Any] = dict(parse_url(url))
         self._scripts = scripts
         self._on_up = on_up
+        self._log_level = log_level
         self._connection: _Connection | None = None
         self._lost = asyncio.Event()
         self._up = asyncio.Event()
@@ -126,11 +133,20 @@ class StoreLink:
             raise LinkDownError(self.down_reason)
         self._connection.request(data, reply_count, on_replies)
 
-    async def call(self, *commands: tuple[Any, ...]) -> Replies:
-        """Send commands and return their replies. Raises LinkDownError, or the first error reply."""
+    async def send(
+        self, commands: list[tuple[Any, ...]], on_replies: Callable[[Replies], None] = lambda _: None
+    ) -> Replies:
+        """Send commands and return their replies, errors among them. Raises LinkDownError.
+
+        `on_replies` is called before anything that comes in behind these replies is looked at; the caller only later.
+        """
         if self._connection is None:
             raise LinkDownError(self.down_reason)
-        return await _ask(self._connection, list(commands))
+        return await _ask(self._connection, commands, on_replies)
+
+    async def call(self, *commands: tuple[Any, ...]) -> Replies:
+        """Send commands and return their replies. Raises LinkDownError, or the first error reply."""
+        return _raise_error(await self.send(list(commands)))
 
     async def run(self) -> None:
         """Connect, watch, reconnect with backoff; until cancelled."""
@@ -158,8 +174,10 @@ class StoreLink:
 
     def _say_down(self, reason: str) -> None:
         if reason != self.down_reason:
-            log.warning(
-                "The store cannot be reached: %s. Nothing is acknowledged until it answers; trying again.", reason
+            log.log(
+                self._log_level,
+                "The store cannot be reached: %s. Nothing is acknowledged until it answers; trying again.",
+                reason,
             )
         self.down_reason = reason
 
@@ -174,7 +192,7 @@ class StoreLink:
         if self._lost.is_set():
             raise LinkDownError("the connection closed again at once")
         if self.down_reason and self.down_reason != "not connected yet":
-            log.warning("The store answers again.")
+            log.log(self._log_level, "The store answers again.")
         self.down_reason = ""
         self._connection = connection
         self._up.set()
@@ -203,14 +221,14 @@ class StoreLink:
 
     async def _greet(self, connection: _Connection) -> None:
         try:
-            await _ask(connection, self._login_commands())
+            _raise_error(await _ask(connection, self._login_commands()))
         except hiredis.ReplyError as error:
             # The platform's URLs may name a user that does not exist; only `default` does.
             if not str(error).startswith("WRONGPASS") or not self._where.get("username"):
                 raise LinkDownError(str(error)) from None
             self._where.pop("username")
-            await _ask(connection, self._login_commands())
-        await _ask(connection, [("SCRIPT", "LOAD", script) for script in self._scripts])
+            _raise_error(await _ask(connection, self._login_commands()))
+        _raise_error(await _ask(connection, [("SCRIPT", "LOAD", script) for script in self._scripts]))
 
     def _login_commands(self) -> list[tuple[Any, ...]]:
         commands: list[tuple[Any, ...]] = []
@@ -237,20 +255,28 @@ class StoreLink:
                 connection.request(pack(("PING",)), 1, lambda _: None)
 
 
-async def _ask(connection: _Connection, commands: list[tuple[Any, ...]]) -> Replies:
-    """Send commands and return their replies. Raises LinkDownError, or the first error reply."""
+async def _ask(
+    connection: _Connection, commands: list[tuple[Any, ...]], on_replies: Callable[[Replies], None] = lambda _: None
+) -> Replies:
+    """Send commands and return their replies, errors among them. Raises LinkDownError."""
     if not commands:
         return []
     done: asyncio.Future[Replies | None] = asyncio.get_running_loop().create_future()
 
     def resolve(replies: Replies | None) -> None:
         if not done.done():
+            if replies is not None:
+                on_replies(replies)
             done.set_result(replies)
 
     connection.request(b"".join(map(pack, commands)), len(commands), resolve)
     replies = await done
     if replies is None:
         raise LinkDownError("the connection to the store broke")
+    return replies
+
+
+def _raise_error(replies: Replies) -> Replies:
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply

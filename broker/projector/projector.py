@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import redis
 
 from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
+from store.link import StoreLink
 from store.model import MAX_FRAME_MESSAGES, DeviceNaming, Message, MessageId, decode_frame
-from store.views import START, Views
+from store.views import READ_BYTES, START, Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ LEASE_MS = 5000
 RENEW_S = 1.0  # also how often the others look whether the lease is free
 MEASURE_S = 0.5
 BLOCK_MS = 1000
+PACE_S = 0.1
 BACKOFF_S = (0.05, 2.0)
 SLICE_MESSAGES = 256  # about 1 ms of grouping
 TRIP_DEVICES = 16
@@ -53,17 +55,20 @@ class Projector:
         self.lag_bytes = 0
         self.projected_messages = 0
         self.undecodable_entries = 0
-        self._views = Views(client, settings)
+        self._link = StoreLink(settings.redis_url, log_level=logging.DEBUG)  # what it meets is logged here once
+        self._views = Views(client, settings, self._link)
         self._naming = DeviceNaming(settings.device_topics)
         self._node_id = node_id
         self._now_ms = now_ms
         self._position: MessageId | None = None  # None: not known, ask the store
         self._holds_lease = False
+        self._is_behind = False
         self._renew_at_s = 0.0
         self._measure_at_s = 0.0
 
     async def run(self) -> None:
         """Project until cancelled; the store may be away as long as it likes. Gives up the lease at the end."""
+        link = asyncio.create_task(self._link.run())
         try:
             while True:
                 await self._run_until_outage()
@@ -71,6 +76,7 @@ class Projector:
         finally:
             with contextlib.suppress(redis.RedisError, TimeoutError, OSError):
                 await asyncio.wait_for(self._views.release_lease(self._node_id), 1)
+            link.cancel()
 
     async def _run_until_outage(self) -> None:
         try:
@@ -102,6 +108,10 @@ class Projector:
             await asyncio.sleep(RENEW_S)
         elif not await self._project_batch():
             await self._views.await_entry(self._position or START, BLOCK_MS)
+        elif not self._is_behind:
+            await asyncio.sleep(
+                PACE_S
+            )  # what comes meanwhile shares the next batch: a batch costs as much as 100 messages
 
     async def _renew_lease(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -120,6 +130,7 @@ class Projector:
         if not entries:
             self.lag_ms = self.lag_bytes = 0
             return False
+        self._is_behind = sum(len(frame or b"") for _, frame in entries) > READ_BYTES // 2
         await self._measure()
         groups, totals = await self._group(position, entries)
         self._position = None  # until all is written

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 from uuid import uuid4
 
@@ -336,7 +337,7 @@ class Client:
 
     async def _send_retained(self, session: Session, subscriptions: list[tuple[str, SubscriptionOptions]]) -> None:
         for topic_filter, options in subscriptions:
-            await self._send_messages(session, self._broker.sys_messages_of(topic_filter), options)
+            self._send_messages(session, self._broker.sys_messages_of(topic_filter), options)
             while True:
                 try:
                     await self._send_retained_of(session, topic_filter, options)
@@ -345,25 +346,26 @@ class Client:
                     await asyncio.sleep(RETAINED_RETRY_S)
 
     async def _send_retained_of(self, session: Session, topic_filter: str, options: SubscriptionOptions) -> None:
+        def deliver(messages: list[Message]) -> None:
+            self._send_messages(session, messages, options)
+
+        async def room() -> None:
+            while not self._network.is_writable or session.is_queue_half_full:
+                await self._network.room()
+
         retained = self._broker.retained
         if not is_wildcard(topic_filter):
-            await self._send_messages(session, await retained.get(topic_filter), options)
-            return
-        async for messages in retained.find(literal_prefix(topic_filter), lambda name: matches(topic_filter, name)):
-            await self._send_messages(session, messages, options)
+            await retained.get(topic_filter, deliver)
+        else:
+            await retained.find(literal_prefix(topic_filter), partial(matches, topic_filter), deliver, room)
 
-    async def _send_messages(self, session: Session, messages: list[Message], options: SubscriptionOptions) -> None:
+    def _send_messages(self, session: Session, messages: list[Message], options: SubscriptionOptions) -> None:
         identifiers = (options.subscription_identifier,) if options.subscription_identifier else ()
         for message in messages:
-            await self._room(session)
             now = self._broker.monotonic()
             publish = self._broker.outgoing(message, now)
             if not publish.is_expired(now):
                 session.deliver(Delivery(publish, min(message.qos, options.qos), True, identifiers), now)
-
-    async def _room(self, session: Session) -> None:
-        while not self._network.is_writable or session.is_queue_half_full:
-            await self._network.room()
 
     # --- DISCONNECT (§3.14)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from broker.projector.grouping import DeviceGroups, FleetTotals
 from store import schema
 from store.connection import connect, connect_async
 from store.history import topic_matches
+from store.link import StoreLink
 from store.model import DeviceNaming, Message, MessageId, encode_frame
 from store.query import Query
 from store.views import START, Views
@@ -47,7 +49,9 @@ async def write(settings: Settings, store: redis.Redis, messages: list[Message])
     assert isinstance(log_id, bytes)
     groups, totals = DeviceGroups(NAMING), FleetTotals(START)
     async with connect_async(settings) as client:
-        views = Views(client, settings)
+        link = StoreLink(settings.redis_url)
+        running = asyncio.create_task(link.run())
+        views = Views(client, settings, link)
         totals.after = await views.position()
         groups.add(log_id, messages)
         totals.add_entry(log_id, 1, len(messages))
@@ -55,6 +59,7 @@ async def write(settings: Settings, store: redis.Redis, messages: list[Message])
         assert not any(await views.apply_devices([group.write() for group in groups.all], NOW_MS))
         await views.index_devices(groups.last_seen_ms())
         assert await views.apply_fleet(totals.write(), NOW_MS) is None
+        running.cancel()
 
 
 def message(device: str, ms: int = NOW_MS, payload: bytes = b"{}", topic: str = "up") -> Message:

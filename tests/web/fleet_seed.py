@@ -16,8 +16,8 @@ from broker.projector.projector import Projector
 from settings import load
 from store import schema
 from store.connection import connect_async
+from store.link import StoreLink
 from store.model import Message, MessageId, encode_frame
-from store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,12 +71,15 @@ class Seed:
         if devices:
             self._redis.zadd(schema.presence(node_id), {name: float(since) for name, since in devices.items()})
 
+    def _position(self) -> MessageId:
+        return MessageId.parse((self._redis.hget(schema.FLEET, "position") or b"0-0").decode())
+
     async def _project(self, last: MessageId) -> None:
         client = connect_async(self.settings, retries=0)
         projector = asyncio.create_task(Projector(client, self.settings, "seed", now_ms).run())
         try:
             async with asyncio.timeout(DEADLINE_S):
-                while await Views(client, self.settings).position() < last:  # noqa: ASYNC110  nothing tells when
+                while self._position() < last:  # noqa: ASYNC110  nothing tells when
                     await asyncio.sleep(0.005)
         finally:
             projector.cancel()

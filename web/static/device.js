@@ -29,7 +29,7 @@ function describe() {
 }
 
 function fillTable(points) {
-  const body = section.querySelector("tbody");
+  const body = document.querySelector("#chart-table tbody");
   const cell = (text, className = "number") => {
     const element = document.createElement("td");
     element.className = className;
