@@ -61,10 +61,11 @@ class Broker(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:
-        """The broker's process, and its store's where it has one."""
+        """The broker's process with its children, and its store's where it has one."""
         if self._process is None:
             raise RuntimeError("not started")
-        return [psutil.Process(self._process.pid)]
+        process = psutil.Process(self._process.pid)
+        return [process, *process.children(recursive=True)]
 
     def cpu_s(self) -> float:
         """CPU time used so far by all of `processes`."""

@@ -15,7 +15,8 @@ from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.host.authentication import PasswordAuthenticator
 from broker.net.server import Server
-from broker.projector.projector import Projector
+from broker.projector.child import ProjectorProcess
+from broker.projector.lag import Lag
 from broker.protocol.limits import ConnectionLimits
 from broker.session.message_broker import MessageBroker
 from broker.session.session import SessionLimits
@@ -25,6 +26,7 @@ from store.connection import connect_async
 from store.link import StoreLink
 from store.model import DeviceNaming
 from store.retained import RetainedMessages
+from store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -90,7 +92,7 @@ class Application:
             send_timeout_s=settings.send_timeout_s,
         )
         self._link = StoreLink(settings.redis_url, (COMMIT.source,), on_up=self._link_is_up)
-        self._projector = Projector(store, settings, self._node_id, wall_ms)
+        self._lag = Lag(Views(store, settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
             CommitLog(self._node_id, is_fsynced=settings.ack_after == "disk", max_retained=settings.retained_messages),
@@ -99,12 +101,12 @@ class Application:
             backlog_bytes=settings.backlog_bytes,
             on_stored=self._stored,
             on_congestion=lambda is_congested: self._server.set_reading(is_reading=not is_congested),
-            is_held=lambda: self._projector.lag_bytes > settings.log_max_bytes,
+            is_held=lambda: self._lag.bytes > settings.log_max_bytes,
         )
         self._broker.retained = RetainedMessages(self._link)
         self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
         self._sys_topics = SysTopics(
-            self._broker, self._committer, self._server, lambda: self._projector.lag_ms, self._started_ms
+            self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms
         )
 
     def _link_is_up(self) -> None:
@@ -117,7 +119,8 @@ class Application:
     async def _serve(self) -> None:
         runs: tuple[Coroutine[Any, Any, None], ...] = (
             self._link.run(),
-            self._projector.run(),
+            ProjectorProcess().run(),
+            self._lag.run(),
             self._node.run(),
             self._server.sweep_forever(),
             self._sys_topics.run(),

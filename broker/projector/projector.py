@@ -2,7 +2,7 @@
 
 One node projects at a time, by a lease; the others only watch how far behind the views are. Nothing relies on the
 lease: each write carries the ids it covers and the store refuses what it has (docs/decisions/0002).
-Runs inside the broker's event loop and never holds it for more than a few milliseconds.
+It has a process of its own beside each broker process (docs/decisions/0003): it may hold its event loop.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
+from broker.projector.lag import Lag
 from store.link import StoreLink
 from store.model import MAX_FRAME_MESSAGES, DeviceNaming, Message, MessageId, decode_frame
 from store.views import READ_BYTES, START, Views
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
 
 LEASE_MS = 5000
 RENEW_S = 1.0  # also how often the others look whether the lease is free
-MEASURE_S = 0.5
 BLOCK_MS = 1000
 PACE_S = 0.1
 BACKOFF_S = (0.05, 2.0)
-SLICE_MESSAGES = 256  # about 1 ms of grouping
-TRIP_DEVICES = 16
+TRIP_DEVICES = 256
 TRIP_MESSAGES = 4096
 
 log = logging.getLogger(__name__)
@@ -42,21 +41,18 @@ log = logging.getLogger(__name__)
 class Projector:
     """Keeps the views of one store up to date while `run` runs.
 
-    `lag_ms`: age of the oldest message that the views do not show, `lag_bytes`: how much of the log they do not show,
-    about; both as last seen, at most a second ago. `projected_messages`, `undecodable_entries`: counted here, by this
-    process.
+    `projected_messages`, `undecodable_entries`: counted here, by this process.
 
     The client's socket time-out has to be longer than BLOCK_MS, and it should not retry by itself
     (`connect_async(settings, retries=0)`).
     """
 
     def __init__(self, client: Redis, settings: Settings, node_id: str, now_ms: Callable[[], int]) -> None:
-        self.lag_ms = 0
-        self.lag_bytes = 0
         self.projected_messages = 0
         self.undecodable_entries = 0
         self._link = StoreLink(settings.redis_url, log_level=logging.DEBUG)  # what it meets is logged here once
         self._views = Views(client, settings, self._link)
+        self._lag = Lag(self._views, now_ms)
         self._naming = DeviceNaming(settings.device_topics)
         self._node_id = node_id
         self._now_ms = now_ms
@@ -64,7 +60,16 @@ class Projector:
         self._holds_lease = False
         self._is_behind = False
         self._renew_at_s = 0.0
-        self._measure_at_s = 0.0
+
+    @property
+    def lag_ms(self) -> int:
+        """Age of the oldest message that the views do not show, as last seen."""
+        return self._lag.ms
+
+    @property
+    def lag_bytes(self) -> int:
+        """How much of the log the views do not show, about, as last seen."""
+        return self._lag.bytes
 
     async def run(self) -> None:
         """Project until cancelled; the store may be away as long as it likes. Gives up the lease at the end."""
@@ -128,11 +133,11 @@ class Projector:
             position = self._position = await self._views.position()
         entries = await self._views.read_log(position)
         if not entries:
-            self.lag_ms = self.lag_bytes = 0
+            self._lag.none()
             return False
         self._is_behind = sum(len(frame or b"") for _, frame in entries) > READ_BYTES // 2
         await self._measure()
-        groups, totals = await self._group(position, entries)
+        groups, totals = self._group(position, entries)
         self._position = None  # until all is written
         if not await self._apply_groups(groups.all):
             return True
@@ -143,22 +148,13 @@ class Projector:
             self.projected_messages += totals.messages
         return True
 
-    async def _group(
-        self, after: MessageId, entries: list[tuple[bytes, bytes | None]]
-    ) -> tuple[DeviceGroups, FleetTotals]:
+    def _group(self, after: MessageId, entries: list[tuple[bytes, bytes | None]]) -> tuple[DeviceGroups, FleetTotals]:
         groups, totals = DeviceGroups(self._naming), FleetTotals(after)
-        since_pause = 0
         for log_id, frame in entries:
             messages = self._decode(log_id, frame)
             totals.add_entry(log_id, len(frame or b""), len(messages))
-            for start in range(0, len(messages), SLICE_MESSAGES):
-                some = messages[start : start + SLICE_MESSAGES]
-                groups.add(log_id, some, start)
-                totals.add_messages(some)
-                since_pause += len(some)
-                if since_pause >= SLICE_MESSAGES:
-                    since_pause = 0
-                    await asyncio.sleep(0)
+            groups.add(log_id, messages)
+            totals.add_messages(messages)
         return groups, totals
 
     def _decode(self, log_id: bytes, frame: bytes | None) -> list[Message]:
@@ -194,14 +190,8 @@ class Projector:
 
     async def _measure(self) -> None:
         """Now and then, look how far the views are behind, and cut off the log's old end."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._measure_at_s:
-            self._measure_at_s = now_s + MEASURE_S
-            backlog = await self._views.backlog()
-            self.lag_ms = 0 if backlog.oldest_ms is None else max(0, self._now_ms() - backlog.oldest_ms)
-            self.lag_bytes = backlog.bytes
-            if self._holds_lease:
-                await self._views.trim_log()
+        if await self._lag.measure_if_due() and self._holds_lease:
+            await self._views.trim_log()
 
 
 def _trips(groups: list[DeviceGroup]) -> Iterator[list[DeviceGroup]]:

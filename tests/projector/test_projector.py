@@ -214,7 +214,6 @@ async def test_the_log_is_trimmed_behind_the_views(store: redis.Redis, settings:
         def is_trimmed() -> bool:
             return int(store.memory_usage(schema.LOG, samples=0) or 0) < 3 * keep_bytes
 
-        projector._measure_at_s = 0
         publish(store, 6001, 6002)
         await until(is_trimmed)
         assert store.xlen(schema.LOG) > 0

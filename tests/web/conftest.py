@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from playwright.sync_api import Browser, Page
 
+    from local.valkey import EmbeddedValkey
     from settings import Settings
 
 CHROMIUM = [
@@ -60,10 +61,17 @@ def operator(client: FlaskClient) -> FlaskClient:
     return client
 
 
-@pytest.fixture
-def address(redis_url: str) -> Iterator[str]:
-    with served(redis_url) as (address, _process):
+@pytest.fixture(scope="session")
+def gunicorn_address(valkey_server: EmbeddedValkey) -> Iterator[str]:
+    """The dashboard under gunicorn, once for all: its store is emptied before each test, it keeps nothing itself."""
+    with served(valkey_server.url, "quick_heartbeat:app") as (address, _process):
         yield address
+
+
+@pytest.fixture
+def address(gunicorn_address: str, redis_url: str) -> str:
+    """Where the dashboard of an empty store is."""
+    return gunicorn_address
 
 
 # --- in a browser

@@ -16,7 +16,6 @@ from broker.projector.projector import Projector
 from settings import load
 from store import schema
 from store.connection import connect_async
-from store.link import StoreLink
 from store.model import Message, MessageId, encode_frame
 
 if TYPE_CHECKING:

@@ -112,6 +112,17 @@ def test_messages_page_to_older_ones_and_by_topic(page: Page, seed: Seed):
     expect(page.locator("#message-rows tr").nth(1)).to_contain_text('"n": 57')
 
 
+def test_a_burst_leaves_no_hole_in_the_messages(page: Page, seed: Seed):
+    seed.publish(message("devices/a/t", {"n": 0}))
+    page.goto("/device?id=a")
+    expect(page.locator("#message-rows tr")).to_have_count(1)
+    seed.publish(*(message("devices/a/t", {"n": number}) for number in range(1, 61)))
+    expect(page.locator("#message-rows tr").first).to_contain_text('"n": 60')
+    expect(page.locator("#message-rows tr").last).to_contain_text('"n": 36')
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator("#message-rows tr").first).to_contain_text('"n": 35')
+
+
 def test_live_page_shows_what_arrives_pauses_and_resumes(page: Page, seed: Seed):
     page.goto("/live")
     expect(page.locator("#state")).to_have_text("Live")

@@ -64,14 +64,8 @@ def numbered(number: int, device: str = "a") -> Any:
     return message(f"devices/{device}/t", {"n": number})
 
 
-@pytest.fixture
-def quick_address(redis_url: str) -> Iterator[str]:
-    with served(redis_url, "quick_heartbeat:app", LIVE_STREAMS="3") as (address, _process):
-        yield address
-
-
-def test_messages_arrive_as_events_with_the_stores_own_ids(quick_address: str, seed: Seed):
-    with stream(quick_address) as events:
+def test_messages_arrive_as_events_with_the_stores_own_ids(address: str, seed: Seed):
+    with stream(address) as events:
         assert events.headers["Content-Type"].startswith("text/event-stream")
         (message_id,) = seed.commit([numbered(1)])
         event = events.event("message")
@@ -80,47 +74,45 @@ def test_messages_arrive_as_events_with_the_stores_own_ids(quick_address: str, s
         assert (found["device"], found["topic"], found["payload"]["json"]) == ("a", "devices/a/t", {"n": 1})
 
 
-def test_stream_continues_after_last_event_id(quick_address: str, seed: Seed):
+def test_stream_continues_after_last_event_id(address: str, seed: Seed):
     ids = seed.commit([numbered(number) for number in range(5)])
-    with stream(quick_address, last_event_id=str(ids[1])) as events:
+    with stream(address, last_event_id=str(ids[1])) as events:
         assert events.numbers(3) == [2, 3, 4]
         seed.commit([numbered(5)])
         assert events.numbers(1) == [5]
-    with stream(quick_address, f"?after={ids[3]}") as events:
+    with stream(address, f"?after={ids[3]}") as events:
         assert events.numbers(2) == [4, 5]
 
 
-def test_stream_is_filtered_by_device_and_topic(quick_address: str, seed: Seed):
-    with stream(quick_address, "?device=b") as one, stream(quick_address, "?topic=devices/%2B/t") as all_of_them:
+def test_stream_is_filtered_by_device_and_topic(address: str, seed: Seed):
+    with stream(address, "?device=b") as one, stream(address, "?topic=devices/%2B/t") as all_of_them:
         seed.commit([numbered(1, "a"), numbered(2, "b"), message("devices/b/x", {"n": 3})])
         assert one.numbers(2) == [2, 3]
         assert all_of_them.numbers(2) == [1, 2]
 
 
-def test_heartbeat_carries_a_position_to_resume_from(quick_address: str, seed: Seed):
-    with stream(quick_address, "?device=nobody") as events:
+def test_heartbeat_carries_a_position_to_resume_from(address: str, seed: Seed):
+    with stream(address, "?device=nobody") as events:
         (message_id,) = seed.commit([numbered(1)])
         await_true(lambda: events.event("position")["id"] == str(message_id), "the position passes what is not wanted")
 
 
-def test_what_comes_too_fast_is_counted(quick_address: str, seed: Seed):
-    with stream(quick_address) as events:
+def test_what_comes_too_fast_is_counted(address: str, seed: Seed):
+    with stream(address) as events:
         seed.commit([numbered(number) for number in range(500)])
         assert events.numbers(10) == list(range(10))
         assert json.loads(events.event("skipped")["data"])["skipped"] >= 300
 
 
-def test_streams_beyond_the_cap_are_refused_and_pages_still_answer(quick_address: str, seed: Seed):
-    with stream(quick_address), stream(quick_address):
-        with stream(quick_address) as third:
-            assert third.status == 200
-            with stream(quick_address) as fourth:
-                assert fourth.status == 503
-                assert fourth.headers["Retry-After"]
-                assert fourth.body()["error"]["code"] == "too_many_streams"
-            with stream(quick_address, "/recent") as recent:
+def test_streams_beyond_the_cap_are_refused_and_pages_still_answer(redis_url: str):
+    with served(redis_url, "quick_heartbeat:app", LIVE_STREAMS="2") as (address, _process):
+        with stream(address) as one, stream(address) as two, stream(address) as three:
+            assert (one.status, two.status, three.status) == (200, 200, 503)
+            assert three.headers["Retry-After"]
+            assert three.body()["error"]["code"] == "too_many_streams"
+            with stream(address, "/recent") as recent:
                 assert recent.status == 200
-        await_true(lambda: _status(quick_address) == 200, "a stream that was left gives its place free")
+        await_true(lambda: _status(address) == 200, "a stream that was left gives its place free")
 
 
 def _status(address: str) -> int:
@@ -128,10 +120,8 @@ def _status(address: str) -> int:
         return events.status
 
 
-def test_stream_says_when_the_store_is_away_and_goes_on_after(
-    quick_address: str, seed: Seed, valkey_server: EmbeddedValkey
-):
-    with stream(quick_address) as events:
+def test_stream_says_when_the_store_is_away_and_goes_on_after(address: str, seed: Seed, valkey_server: EmbeddedValkey):
+    with stream(address) as events:
         seed.commit([numbered(1)])
         assert events.numbers(1) == [1]
         valkey_server.kill()

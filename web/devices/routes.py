@@ -9,7 +9,6 @@ from flask import Blueprint, Response, abort, render_template, request
 
 from store.model import MessageId
 from web import current, payloads
-from web.presentation import rfc3339
 
 if TYPE_CHECKING:
     from store.answers import Device, Page, Status, StoredMessage
@@ -131,4 +130,4 @@ def _messages(device: Device, topic: str) -> dict[str, object]:
     found: Page[StoredMessage] = current.query().messages(
         device.id, MESSAGES_A_PAGE, before=before, topic=topic or None
     )
-    return {"found": found, "before": before, "newest": found.rows[0].id if found.rows else None, "rfc3339": rfc3339}
+    return {"found": found, "before": before, "newest_at_once": NEWEST_AT_ONCE}

@@ -82,9 +82,20 @@ async function addNewer() {
   document.querySelector("#messages .empty")?.remove();
   const added = [...arrived.rows];
   for (const row of added) row.classList.add("arrived");
+  const isAll = added.length < Number(rows.dataset.atOnce);
+  if (!isAll) rows.replaceChildren();  // more came than one answer holds: no silent hole between old rows and new
   rows.prepend(...added);
   for (const row of added) htmx.process(row);
+  if (!isAll || rows.rows.length > KEPT_ROWS) keepNewest();
+}
+
+function keepNewest() {
   while (rows.rows.length > KEPT_ROWS) rows.rows[rows.rows.length - 1].remove();
+  const older = document.getElementById("older");
+  const address = new URL(older.href);
+  address.searchParams.set("before", rows.rows[rows.rows.length - 1].dataset.id);
+  older.href = address;
+  older.hidden = false;
 }
 
 document.getElementById("topic").addEventListener("change", (event) => event.target.form.requestSubmit());
