@@ -16,7 +16,7 @@ run: $(READY) ## run the application here, with a store and a demo fleet
 	@exec $(BIN)/python -m local
 
 test: $(READY) ## run all tests
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY) ## check format, lint, types and import directions
 	@$(BIN)/ruff format --check $(CODE)

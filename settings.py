@@ -7,9 +7,11 @@ Source of the platform's own variables: the platform's run-time environment (12-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Process = Literal["tcp", "web"]
 
