@@ -80,11 +80,12 @@ def test_a_slow_subscriber_slows_nobody(
     frozen.subscribe(("t", 0))
     fast, publisher = client(name(), at=process), client(name(), at=process)
     fast.subscribe(("t", 1))
-    memory = _resident_bytes(process)
+    memory, descriptors = _resident_bytes(process), _descriptors(process)
     for number in range(2000):
         publisher.publish("t", b"%6d" % number + b"x" * 8000, qos=1)
         assert int(fast.receive_publish(deadline_s=2).payload[:6]) == number
     assert _resident_bytes(process) - memory < 32_000_000
+    eventually(lambda: _descriptors(process) < descriptors, "the connection that never reads is dropped")
     received = [packet.type for packet in frozen.receive_until_closed()]
     assert len(received) < 2000
     assert set(received) <= {mqtt.PUBLISH, mqtt.DISCONNECT}
