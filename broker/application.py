@@ -9,6 +9,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 import broker
 from broker.cluster.node import Node, new_node_id
 from broker.cluster.presence import NodePresence
@@ -22,9 +24,10 @@ from broker.session.message_broker import MessageBroker
 from broker.session.session import SessionLimits
 from broker.sys_topics import SysTopics
 from store.commit_log import COMMIT, CommitLog
-from store.connection import connect_async
+from store.connection import connect, connect_async
 from store.link import StoreLink
 from store.model import DeviceNaming
+from store.query import Query
 from store.retained import RetainedMessages
 from store.views import Views
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from broker.commit.batch import Batch
     from settings import Settings
+    from store.answers import StoreStatus
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ class Application:
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
+        self._has_looked_at_store = False
+        self._background: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after an orderly end, 1 if it could not listen."""
@@ -111,6 +117,16 @@ class Application:
 
     def _link_is_up(self) -> None:
         self._committer.link_is_up()
+        if not self._has_looked_at_store:
+            self._has_looked_at_store = True
+            self._background = asyncio.create_task(self._look_at_store())
+
+    async def _look_at_store(self) -> None:
+        """Say once what an operator should change about the store: no persistence, eviction, little memory left."""
+        with contextlib.suppress(redis.RedisError):
+            status = await asyncio.to_thread(_store_status, self._settings)
+            for warning in status.warnings:
+                log.warning("Store: %s", warning)
 
     def _stored(self, batch: Batch) -> None:
         self._broker.stored(batch)
@@ -188,6 +204,11 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
                 task.cancel()
             if pending:
                 _, pending = await asyncio.wait(pending, timeout=CANCEL_TRY_S)
+
+
+def _store_status(settings: Settings) -> StoreStatus:
+    with connect(settings) as client:
+        return Query(client, settings).store_status()
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import uvloop
-
-import settings
 from broker.projector.projector import Projector
+from broker.start import start
 from store.connection import connect_async
 
-
-def main() -> int:
-    """Project until told to stop. Returns the exit status."""
-    try:
-        configuration = settings.load(os.environ, "tcp")  # noqa: TID251  an entry point
-    except settings.SettingsError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return 2
-    logging.basicConfig(
-        level=configuration.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(project(configuration))
-    return 0
+if TYPE_CHECKING:
+    from settings import Settings
 
 
-async def project(configuration: settings.Settings) -> None:
-    """Run a projector until SIGTERM or until whoever started this process is gone."""
+async def project(configuration: Settings) -> int:
+    """Run a projector until SIGTERM or until whoever started this process is gone. Returns the exit status."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
@@ -51,6 +35,7 @@ async def project(configuration: settings.Settings) -> None:
         stop.cancel()
         if not running.cancelled():
             running.result()
+    return 0
 
 
 class _StandardInput(asyncio.Protocol):
@@ -62,4 +47,4 @@ class _StandardInput(asyncio.Protocol):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(project))

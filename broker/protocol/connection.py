@@ -20,8 +20,8 @@ from broker.wire.codec import Packet, decode_packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
-from broker.wire.errors import PacketTooLargeError, ProtocolViolationError, WireError
-from broker.wire.framing import read_remaining_length
+from broker.wire.errors import ProtocolViolationError, WireError
+from broker.wire.framing import read_bounds
 from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.ping import Pingreq
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
@@ -142,13 +142,7 @@ class ServerConnection:
             return None
         if self.state is State.EXPECT_CONNECT and buffer[position] >> 4 != PacketType.CONNECT:
             raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
-        header = read_remaining_length(buffer, position + 1)
-        if header is None:
-            return None
-        remaining_length, start = header
-        if start + remaining_length - position > self._limits.max_packet_bytes:
-            raise PacketTooLargeError("more than the maximum packet size [v5 MQTT-3.2.2-15]")
-        return start, start + remaining_length
+        return read_bounds(buffer, position, self._limits.max_packet_bytes)
 
     def _read_run(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
         before = len(packets)

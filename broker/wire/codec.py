@@ -82,7 +82,7 @@ _BY_FIRST_BYTE: Final[dict[ProtocolVersion, dict[int, Decoder]]] = {
 
 
 def decode_packet(first_byte: int, body: bytes, version: ProtocolVersion) -> Packet:
-    """Read one packet, as `PacketReader` cuts it. CONNECT names its own version, whatever `version` is.
+    """Read one packet, as cut by its fixed header. CONNECT names its own version, whatever `version` is.
 
     Raises WireError: MalformedPacketError, ProtocolViolationError, UnsupportedProtocolVersionError.
     """

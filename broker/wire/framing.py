@@ -8,13 +8,8 @@ before its body takes memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from broker.wire.errors import MalformedPacketError, PacketTooLargeError
 from broker.wire.primitives import encode_variable_byte_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def read_remaining_length(buffer: bytes | bytearray, position: int) -> tuple[int, int] | None:
@@ -42,55 +37,20 @@ def frame(first_byte: int, body: bytes) -> bytes:
     return b"%c%b%b" % (first_byte, encode_variable_byte_integer(len(body)), body)
 
 
-class PacketReader:
-    """Cut a stream of bytes into packets: `feed` what arrived, then iterate until nothing is left.
+def read_bounds(buffer: bytes, position: int, max_packet_bytes: int) -> tuple[int, int] | None:
+    """Return where the body of the packet at `position` begins and ends, the end perhaps beyond `buffer`.
 
-        reader.feed(data)
-        for first_byte, body in reader: …
-
-    Bytes of one incomplete packet are kept between feeds, never more than `max_packet_bytes` of them.
-    `max_packet_bytes` counts a whole packet, fixed header included (v5 §3.1.2.11.4).
+    None while its fixed header is not all there. `max_packet_bytes` counts a whole packet, fixed header included
+    (v5 §3.1.2.11.4). Raises PacketTooLargeError from the fixed header alone, before a body takes memory.
     """
-
-    def __init__(self, max_packet_bytes: int) -> None:
-        self.max_packet_bytes = max_packet_bytes
-        self._received = bytearray()
-        self._needed_bytes = 2  # the shortest packet; once a fixed header is read, that packet's length
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream. The caller iterates before it feeds again."""
-        self._received += data
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each complete packet's first byte and body.
-
-        Raises PacketTooLargeError, MalformedPacketError where the bad packet stands, after the good ones before it.
-        """
-        if len(self._received) < self._needed_bytes:
-            return
-        buffer = bytes(self._received)
-        position = 0
-        try:
-            while (bounds := self._next_bounds(buffer, position)) is not None:
-                start, end = bounds
-                first_byte = buffer[position]
-                position = end
-                yield first_byte, buffer[start:end]
-        finally:
-            del self._received[:position]
-
-    def _next_bounds(self, buffer: bytes, position: int) -> tuple[int, int] | None:
-        """Return where the body of the packet at `position` begins and ends; None until all of it is there."""
-        header = read_remaining_length(buffer, position + 1)
-        if header is None:
-            self._needed_bytes = max(2, len(buffer) - position + 1)
-            return None
-        remaining_length, start = header
-        end = start + remaining_length
-        if end - position > self.max_packet_bytes:
-            raise PacketTooLargeError(
-                f"a packet of {end - position} bytes is announced; at most {self.max_packet_bytes} are accepted"
-                " [v5 MQTT-3.2.2-15]"
-            )
-        self._needed_bytes = end - position
-        return (start, end) if end <= len(buffer) else None
+    header = read_remaining_length(buffer, position + 1)
+    if header is None:
+        return None
+    remaining_length, start = header
+    end = start + remaining_length
+    if end - position > max_packet_bytes:
+        raise PacketTooLargeError(
+            f"a packet of {end - position} bytes is announced; at most {max_packet_bytes} are accepted"
+            " [v5 MQTT-3.2.2-15]"
+        )
+    return start, end

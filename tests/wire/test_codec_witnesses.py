@@ -26,13 +26,13 @@ from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from hypothesis import given
 from hypothesis import strategies as st
 from packet_examples import EXAMPLES, V3_1_1, Example
+from packet_reader import PacketReader
 from packet_strategies import KINDS, few_examples, publishes
 
 from broker.wire.codec import Packet, decode_packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect, Will
 from broker.wire.disconnect import Disconnect
-from broker.wire.framing import PacketReader
 from broker.wire.ping import Pingreq, Pingresp
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
 from broker.wire.publish import Publish

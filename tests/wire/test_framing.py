@@ -7,9 +7,10 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packet_reader import PacketReader
 
 from broker.wire.errors import MalformedPacketError, PacketTooLargeError, WireError
-from broker.wire.framing import PacketReader, frame, read_remaining_length
+from broker.wire.framing import frame, read_remaining_length
 from broker.wire.reason_codes import ReasonCode
 
 

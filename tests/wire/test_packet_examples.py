@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from packet_examples import ALL, EXAMPLES, V3_1, V3_1_1, V5, Example, every_example
+from packet_reader import PacketReader
 
 from broker.wire.auth import Auth
 from broker.wire.codec import Packet, decode_packet
@@ -11,7 +12,6 @@ from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
 from broker.wire.errors import MalformedPacketError, WireError
-from broker.wire.framing import PacketReader
 from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.puback import Puback, Pubrel
 from broker.wire.publish import Publish

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packet_reader import PacketReader
 from packet_strategies import KINDS, few_examples, publishes
 
 from broker.wire.codec import decode_packet
 from broker.wire.errors import MalformedPacketError, ProtocolViolationError, WireError
-from broker.wire.framing import PacketReader
 from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.primitives import read_packet_id, read_utf8_string
 from broker.wire.properties import Properties, read_properties

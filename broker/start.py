@@ -1,0 +1,32 @@
+"""How a process of the broker starts: settings or one line for each bad one, a log, an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import uvloop
+
+import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+BAD_SETTINGS_STATUS = 2
+
+
+def start(run: Callable[[settings.Settings], Coroutine[object, object, int]]) -> int:
+    """Read the settings of the `tcp` process, run `run(settings)` to its end and return its exit status."""
+    try:
+        configuration = settings.load(os.environ, "tcp")  # noqa: TID251  an entry point
+    except settings.SettingsError as error:
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+        return BAD_SETTINGS_STATUS
+    logging.basicConfig(
+        level=configuration.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(configuration))
