@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from settings import Settings
 
 
+CATCH_UP_S = 2.0
+
+
 async def project(configuration: Settings) -> int:
     """Run a projector until SIGTERM or until whoever started this process is gone. Returns the exit status."""
     stopping = asyncio.Event()
@@ -29,6 +33,8 @@ async def project(configuration: Settings) -> int:
         running = asyncio.create_task(projector.run())
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(TimeoutError):  # the log keeps what is not projected then
+            await asyncio.wait_for(projector.catch_up(), CATCH_UP_S)
         while not running.done():
             running.cancel()
             await asyncio.wait((running,), timeout=0.2)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LEASE_MS = 5000
 RENEW_S = 1.0  # also how often the others look whether the lease is free
-BLOCK_MS = 1000
+BLOCK_MS = 250
 PACE_S = 0.1
 BACKOFF_S = (0.05, 2.0)
 TRIP_DEVICES = 256
@@ -59,6 +59,7 @@ class Projector:
         self._position: MessageId | None = None  # None: not known, ask the store
         self._holds_lease = False
         self._is_behind = False
+        self._is_at_end = asyncio.Event()
         self._renew_at_s = 0.0
 
     @property
@@ -70,6 +71,11 @@ class Projector:
     def lag_bytes(self) -> int:
         """How much of the log the views do not show, about, as last seen."""
         return self._lag.bytes
+
+    async def catch_up(self) -> None:
+        """Return once everything that is in the log now is projected, while `run` runs; at once without the lease."""
+        self._is_at_end.clear()
+        await self._is_at_end.wait()
 
     async def run(self) -> None:
         """Project until cancelled; the store may be away as long as it likes. Gives up the lease at the end."""
@@ -109,9 +115,11 @@ class Projector:
             raise asyncio.CancelledError
         await self._renew_lease()
         if not self._holds_lease:
+            self._is_at_end.set()
             await self._measure()
             await asyncio.sleep(RENEW_S)
         elif not await self._project_batch():
+            self._is_at_end.set()
             await self._views.await_entry(self._position or START, BLOCK_MS)
         elif not self._is_behind:
             await asyncio.sleep(
