@@ -7,8 +7,10 @@ import contextlib
 import logging
 import signal
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 import redis
 
 import broker
@@ -16,19 +18,22 @@ from broker.cluster.node import Node, new_node_id
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.host.authentication import PasswordAuthenticator
+from broker.net.door import Doors
 from broker.net.server import Server
 from broker.projector.child import ProjectorProcess
 from broker.projector.lag import Lag
 from broker.protocol.limits import ConnectionLimits
+from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.session import SessionLimits
 from broker.sys_topics import SysTopics
 from store.commit_log import COMMIT, CommitLog
 from store.connection import connect, connect_async
-from store.link import StoreLink
+from store.link import LinkDownError, StoreLink
 from store.model import DeviceNaming
 from store.query import Query
 from store.retained import RetainedMessages
+from store.session_store import stored_sessions
 from store.views import Views
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S = 4.0
+RESTORE_RETRY_S = 0.5
+STORE_STATUS_TIMEOUT_S = 2.0
 CANCEL_TRIES, CANCEL_TRY_S = 10, 0.2
 
 
@@ -50,10 +57,14 @@ def wall_ms() -> int:
 
 
 class Application:
-    """Builds the parts inside a running event loop and runs them until a signal ends the process."""
+    """Builds the parts inside a running event loop and runs them until a signal ends the process.
+
+    Raises SettingsError where certificate and key cannot be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._doors = Doors.of(settings)
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
@@ -93,6 +104,7 @@ class Application:
         )
         self._server = Server(
             self._broker,
+            self._doors,
             max_connections=settings.max_connections,
             send_buffer_bytes=settings.send_buffer_bytes,
             send_timeout_s=settings.send_timeout_s,
@@ -101,15 +113,25 @@ class Application:
         self._lag = Lag(Views(store, settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
-            CommitLog(self._node_id, is_fsynced=settings.ack_after == "disk", max_retained=settings.retained_messages),
+            CommitLog(
+                self._node_id,
+                is_fsynced=settings.ack_after == "disk",
+                max_retained=settings.retained_messages,
+                queue_messages=settings.queue_messages,
+                queue_bytes=settings.queue_bytes,
+            ),
             batch_messages=settings.batch_messages,
             batch_bytes=settings.batch_bytes,
             backlog_bytes=settings.backlog_bytes,
+            prepare=self._broker.prepare,
             on_stored=self._stored,
             on_congestion=lambda is_congested: self._server.set_reading(is_reading=not is_congested),
-            is_held=lambda: self._lag.bytes > settings.log_max_bytes,
+            is_held=self._is_held,
         )
         self._broker.retained = RetainedMessages(self._link)
+        self._broker.sessions.backing = Backing(
+            self._committer, self._link, self._broker.monotonic, self._broker.outgoing
+        )
         self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
         self._sys_topics = SysTopics(
             self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms
@@ -128,9 +150,28 @@ class Application:
             for warning in status.warnings:
                 log.warning("Store: %s", warning)
 
-    def _stored(self, batch: Batch) -> None:
-        self._broker.stored(batch)
+    def _is_held(self) -> bool:
+        """Whether commits have to wait: for the sessions whose queues they fill, or for views that lag too far behind."""
+        return not self._broker.has_restored.is_set() or self._lag.bytes > self._settings.log_max_bytes
+
+    def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
+        self._broker.stored(batch, sequence_numbers)
         self._server.flush()
+
+    async def _restore_sessions(self) -> None:
+        """Take over the sessions in the store, as soon as it answers."""
+        while not self._broker.has_restored.is_set():
+            await self._link.wait_up()
+            try:
+                stored = await stored_sessions(self._link)
+            except (LinkDownError, hiredis.HiredisError) as error:
+                log.warning("The sessions in the store could not be read: %s; trying again.", error)
+                await asyncio.sleep(RESTORE_RETRY_S)
+                continue
+            self._broker.sessions.restore(stored, self._broker.monotonic())
+            self._broker.has_restored.set()
+            if stored:
+                log.info("Took over %d sessions from the store.", len(stored))
 
     async def _serve(self) -> None:
         runs: tuple[Coroutine[Any, Any, None], ...] = (
@@ -142,11 +183,12 @@ class Application:
             self._sys_topics.run(),
         )
         tasks = [asyncio.create_task(run) for run in runs]
-        for task in tasks:
+        restoring = asyncio.create_task(self._restore_sessions())
+        for task in [*tasks, restoring]:
             task.add_done_callback(self._part_ended)
         await self._stopping.wait()
         await self._drain()
-        await _cancel(tasks)
+        await _cancel([*tasks, restoring])
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._node.leave(), 1)
 
@@ -188,6 +230,7 @@ class Application:
             "protocol_errors": counters.protocol_errors,
             "timeouts": counters.timeouts,
             "slow_clients_dropped": counters.slow_clients_dropped,
+            **asdict(self._doors.counts),
             "retained_refused": committer.refused_retained,
             "commits": committer.commits,
             "backlog_bytes": committer.backlog_bytes,
@@ -207,7 +250,7 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _store_status(settings: Settings) -> StoreStatus:
-    with connect(settings) as client:
+    with connect(settings, timeout_s=STORE_STATUS_TIMEOUT_S, retries=0) as client:  # a stop waits for this thread
         return Query(client, settings).store_status()
 
 

@@ -3,7 +3,11 @@
     {log}:entries             stream   ingest log; field `f` = a frame of messages (model.encode_frame)
     {log}:projector           string   NODE that projects the log; a lease
     {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
-    {log}:qos2:CLIENT         set      QoS 2 packet identifiers received and not yet released
+    {log}:sessions            zset     every session that outlives its connection, by when it expires (ms)
+    {log}:session:CLIENT      hash     expiry (s), subscriptions (JSON), sent (sequence number), queued_bytes
+    {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N, field `d` = session_store.QueueEntry
+    {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
+    {log}:released:CLIENT     set      sequence numbers of queue entries whose PUBREC came
     {log}:retained            hash     topic name -> frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
 
@@ -33,6 +37,7 @@ LOG_FIELD = "f"
 PROJECTOR = "{log}:projector"
 RETAINED = "{log}:retained"
 RETAINED_INDEX = "{log}:retained:index"
+SESSIONS = "{log}:sessions"
 DEVICES_SEEN = "{devices}:seen"
 DEVICES_NAMES = "{devices}:names"
 FLEET = "{fleet}:record"
@@ -63,9 +68,24 @@ def committed(node_id: str) -> str:
     return f"{{log}}:committed:{node_id}"
 
 
-def qos2(client_id: str) -> str:
+def session(client_id: str) -> str:
+    """Key of what is kept of a session."""
+    return f"{{log}}:session:{client_id}"
+
+
+def queue(client_id: str) -> str:
+    """Key of the messages that wait for a session."""
+    return f"{{log}}:queue:{client_id}"
+
+
+def received(client_id: str) -> str:
     """Key of a client's unreleased QoS 2 packet identifiers."""
-    return f"{{log}}:qos2:{client_id}"
+    return f"{{log}}:received:{client_id}"
+
+
+def released(client_id: str) -> str:
+    """Key of the queue entries that only PUBREL may follow."""
+    return f"{{log}}:released:{client_id}"
 
 
 def device(device_id: str, part: str) -> str:

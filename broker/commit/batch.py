@@ -1,11 +1,17 @@
-"""A batch: messages that reach the store together, and who waits for the answer. Pure."""
+"""A batch: messages and changes of sessions that reach the store together, and who waits for the answer. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from store.commit_log import Enqueue
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from store.commit_log import Operation
     from store.model import Message
+    from store.session_store import QueueEntry
 
 MESSAGE_OVERHEAD_BYTES = 64
 
@@ -17,16 +23,51 @@ class Publisher(Protocol):
         """Answer the PUBLISH with this packet identifier: PUBACK for QoS 1, PUBREC for QoS 2."""
 
 
-class Batch:
-    """Messages in the order they arrived, the acknowledgements they owe and the retained messages they change."""
+class Queue(Protocol):
+    """A session whose queue is in the store."""
 
-    __slots__ = ("acknowledgements", "messages", "retained", "size_bytes")
+    client_id: str
+
+    def enqueued(self, sequence_number: int | None, entry: QueueEntry, entry_bytes: int) -> None:
+        """Take note of what became of an entry; see `commit_log.Committed`."""
+
+
+class Batch:
+    """Messages in the order they arrived, the acknowledgements they owe and the retained messages they change.
+
+    `operations` are carried out behind the messages, in order; `then` is called, in order, once all is stored. `sent`:
+    up to which entry each session has been sent.
+    """
+
+    __slots__ = ("acknowledgements", "enqueued", "messages", "operations", "retained", "sent", "size_bytes", "then")
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.acknowledgements: list[tuple[Publisher, int, int]] = []
         self.retained: dict[str, Message | None] = {}
+        self.operations: list[Enqueue | Operation] = []
+        self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
+        self.sent: dict[str, int] = {}
+        self.then: list[Callable[[], None]] = []
         self.size_bytes = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.messages or self.operations or self.sent)
+
+    def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes) -> None:
+        """Put an entry at the end of a session's queue."""
+        self.operations.append(Enqueue(queue.client_id, encoded))
+        self.enqueued.append((queue, entry, len(encoded)))
+        self.size_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
+
+    def operate(self, operations: Iterable[Operation], then: Callable[[], None] | None = None) -> None:
+        """Change what the store keeps of a session; `then` is called once it is stored."""
+        self.operations += operations
+        self.size_bytes += MESSAGE_OVERHEAD_BYTES
+        if then is not None:
+            self.then.append(then)
 
     def add(self, message: Message) -> None:
         """Put a message behind the others."""

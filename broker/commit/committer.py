@@ -15,13 +15,15 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker.commit.batch import Batch, Publisher
+from broker.commit.batch import MESSAGE_OVERHEAD_BYTES, Batch, Publisher, Queue
 from store.commit_log import CommitLog, CommitRefusedError
 from store.link import LinkDownError, Replies, StoreLink
+from store.session_store import QueueEntry, encode_entry, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from store.commit_log import Operation
     from store.model import Message
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,8 @@ HOLD_CHECK_S = 0.01
 class Committer:
     """Owns the batches between the sockets and the store.
 
-    `on_stored(batch)` is called in commit order with every batch once it is stored.
+    `prepare(batch)` is called with every batch just before it leaves, once.
+    `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
     `is_held()` delays the next commit while it is true (the views lag too far behind).
     """
@@ -46,14 +49,16 @@ class Committer:
         batch_messages: int,
         batch_bytes: int,
         backlog_bytes: int,
-        on_stored: Callable[[Batch], None],
+        prepare: Callable[[Batch], None],
+        on_stored: Callable[[Batch, list[int] | None], None],
         on_congestion: Callable[[bool], None],
         is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._link = link
         self._commit_log = commit_log
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
-        self._on_stored, self._on_congestion, self._is_held = on_stored, on_congestion, is_held
+        self._prepare, self._on_stored = prepare, on_stored
+        self._on_congestion, self._is_held = on_congestion, is_held
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
         self._in_flight: Batch | None = None
@@ -71,8 +76,14 @@ class Committer:
         self.refused_retained = 0
         self.dropped_qos0 = 0
 
-    def add(self, message: Message, publisher: Publisher | None = None, packet_id: int = 0) -> None:
-        """Put a message into the batch that collects; `publisher` is acknowledged once it is stored.
+    def add(
+        self,
+        message: Message,
+        publisher: Publisher | None = None,
+        packet_id: int = 0,
+        operations: Iterable[Operation] = (),
+    ) -> None:
+        """Put a message into the batch that collects; `publisher` is acknowledged once it is stored, `operations` with it.
 
         While the store fails, QoS 0 messages may fill half of the backlog; what is beyond is dropped and counted.
         """
@@ -84,7 +95,28 @@ class Committer:
         batch.add(message)
         if publisher is not None:
             batch.owe(publisher, packet_id, message.flags & 3)
-        self.backlog_bytes += batch.size_bytes - before
+            batch.operations += operations
+        self._grown(batch.size_bytes - before)
+
+    def enqueue(self, queue: Queue, entry: QueueEntry) -> None:
+        """Put a message into one session's queue without publishing it to anybody else."""
+        encoded = encode_entry(entry)
+        self._collecting.enqueue(queue, entry, encoded)
+        self._grown(len(encoded))
+
+    def operate(self, operations: Iterable[Operation], then: Callable[[], None] | None = None) -> None:
+        """Change what the store keeps of a session, in order with everything else; `then` is called once that is stored."""
+        self._collecting.operate(operations, then)
+        self._grown(MESSAGE_OVERHEAD_BYTES)
+
+    def sent(self, client_id: str, sequence_number: int) -> None:
+        """Note up to which entry of its queue a client has been sent."""
+        self._collecting.sent[client_id] = sequence_number
+        self._grown(0)
+
+    def _grown(self, size_bytes: int) -> None:
+        batch = self._collecting
+        self.backlog_bytes += size_bytes
         if len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes:
             self._full.append(batch)
             self._collecting = Batch()
@@ -112,18 +144,22 @@ class Committer:
             self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_next)
             return
         batch = self._full.popleft() if self._full else self._collecting
-        if not batch.messages:
+        if batch.is_empty:
             self._idle.set()
             return
         if batch is self._collecting:
             self._collecting = Batch()
         self._in_flight = batch
+        size_bytes = batch.size_bytes
+        self._prepare(batch)
+        batch.operations += (sent(client_id, number) for client_id, number in batch.sent.items())
+        self.backlog_bytes += batch.size_bytes - size_bytes
         self._send()
 
     def _send(self) -> None:
         batch = self._in_flight
         assert batch is not None  # noqa: S101  only called with a batch on its way
-        data = self._commit_log.request(self._number, batch.messages, batch.retained.items())
+        data = self._commit_log.request(self._number, batch.messages, batch.retained.items(), batch.operations)
         try:
             self._link.request(data, self._commit_log.reply_count, self._answered)
             self._is_sent = True
@@ -136,11 +172,12 @@ class Committer:
             self.is_store_failing = True  # link_is_up() sends it again
             return
         try:
-            self.refused_retained += self._commit_log.read_replies(replies)
+            committed = self._commit_log.read_replies(replies)
         except CommitRefusedError as error:
             self._refused(str(error))
             return
-        self._stored()
+        self.refused_retained += committed.refused_retained
+        self._stored(committed.sequence_numbers)
 
     def _refused(self, reason: str) -> None:
         if not self.is_store_failing:
@@ -156,7 +193,7 @@ class Committer:
         self._timer = None
         self._send()
 
-    def _stored(self) -> None:
+    def _stored(self, sequence_numbers: list[int] | None) -> None:
         batch, self._in_flight = self._in_flight, None
         assert batch is not None  # noqa: S101  an answer belongs to the batch on its way
         self._number += 1
@@ -167,7 +204,7 @@ class Committer:
         self.commits += 1
         self.backlog_bytes -= batch.size_bytes
         self._send_next()  # the next batch travels while this one is acknowledged
-        self._on_stored(batch)
+        self._on_stored(batch, sequence_numbers)
         if self.is_congested and self.backlog_bytes <= self._backlog_bytes // 2:
             self.is_congested = False
             self._on_congestion(False)

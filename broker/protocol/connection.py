@@ -26,7 +26,7 @@ from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.ping import Pingreq
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
 from broker.wire.publish import Publish
-from broker.wire.reason_codes import ReasonCode
+from broker.wire.reason_codes import CONNACK_RETURN_CODES, ReasonCode
 from broker.wire.subscribe import Subscribe
 from broker.wire.unsubscribe import Unsubscribe
 
@@ -240,17 +240,12 @@ class ServerConnection:
         self.state = State.CONNECTED
         self.output.append(connack.encode(self.version))
 
-    def reject(self, reason_code: ReasonCode, reason: str = "") -> None:
-        """Answer CONNECT with a refusal and close [v5 MQTT-3.1.4-2]."""
-        properties = {"reason_string": reason} if reason and self.is_v5 else {}
-        self.output.append(Connack(False, reason_code, properties).encode(self.version))
-        self.close_reason = reason_code
-        self._close()
-
-    def reject_v3(self, reason_code: ReasonCode, return_code: int) -> None:
-        """Answer CONNECT of MQTT 3.x with a refusal and close [v3.1.1 MQTT-3.2.2-5]; return code 0: none fits, only close."""
-        if return_code:
-            self.output.append(Connack(False, return_code).encode(self.version))
+    def reject(self, reason_code: ReasonCode) -> None:
+        """Answer CONNECT with a refusal and close [v5 MQTT-3.1.4-2], [v3.1.1 MQTT-3.2.2-5]."""
+        if self.is_v5:
+            self.output.append(Connack(False, reason_code).encode(self.version))
+        elif reason_code in CONNACK_RETURN_CODES:  # others have no return code: only close [v3.1.1 MQTT-3.2.2-6]
+            self.output.append(Connack(False, CONNACK_RETURN_CODES[reason_code]).encode(self.version))
         self.close_reason = reason_code
         self._close()
 
@@ -301,15 +296,18 @@ class ServerConnection:
 
     def deadline(self) -> float:
         """Return when `time_out` is due, on the clock that `now` comes from; infinity where nothing is awaited."""
-        if self.state is State.EXPECT_CONNECT:
+        if self.state in (State.EXPECT_CONNECT, State.DECIDING):
             return self._opened + self._limits.connect_timeout_s
         if self.state is State.CONNECTED and self.keep_alive_s:
             return self.last_received + self.keep_alive_s * 1.5  # [v5 MQTT-3.1.2-22]
         return float("inf")
 
     def time_out(self) -> None:
-        """Close because the deadline has passed."""
-        self.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT)
+        """Close because the deadline has passed; a CONNECT that could not be decided is refused."""
+        if self.state is State.DECIDING:
+            self.reject(ReasonCode.SERVER_UNAVAILABLE)
+        else:
+            self.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT)
 
     # --- which packets a client may send
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from broker.routing.subscription_tree import Match, SubscriptionTree
 from broker.routing.topic_filter import matches
@@ -14,6 +15,7 @@ from broker.session.session import Delivery, Session, SessionLimits
 from broker.session.sessions import Sessions
 from broker.wire.properties import encode_properties
 from store.model import RETAIN_FLAG, Message
+from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from broker.commit.committer import Committer
     from broker.host.authentication import PasswordAuthenticator
     from broker.protocol.limits import ConnectionLimits
+    from broker.session.lasting_session import LastingSession
     from broker.wire.connect import Will
     from broker.wire.properties import Properties
     from store.retained import RetainedMessages
@@ -83,18 +86,42 @@ class MessageBroker:
         self.monotonic = monotonic
         self.wall_ms = wall_ms
         self.tree: SubscriptionTree[Session] = SubscriptionTree()
-        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will)
+        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will, wall_ms)
+        self.has_restored = asyncio.Event()
         self.counters = Counters()
         self.sys_messages: dict[str, bytes] = {}
         self.committer: Committer
         self.retained: RetainedMessages
 
-    # --- a batch has been stored
+    # --- a batch leaves, and has been stored
 
-    def stored(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch) -> None:
+        """Add to a commit what its messages put into the queues of sessions that last, connected or not."""
+        if not self.sessions.lasting:
+            return
+        for message in batch.messages:
+            if message.qos:
+                encoded: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
+                for match in self.tree.match(message.topic_name):
+                    if match.qos and match.subscriber.is_lasting and not _is_own(match, message):
+                        is_retain = message.is_retain and match.retain_as_published
+                        entry = QueueEntry(
+                            message, min(message.qos, match.qos), is_retain, match.subscription_identifiers
+                        )
+                        key = (entry.qos, entry.is_retain, entry.subscription_identifiers)
+                        if key not in encoded:
+                            encoded[key] = encode_entry(entry)
+                        batch.enqueue(cast("LastingSession", match.subscriber), entry, encoded[key])
+
+    def stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         """Acknowledge what is owed, then deliver every message to its subscribers, in order."""
         for publisher, packet_id, qos in batch.acknowledgements:
             publisher.acknowledge_publish(packet_id, qos)
+        for then in batch.then:
+            then()
+        numbers = sequence_numbers if sequence_numbers is not None else [None] * len(batch.enqueued)
+        for (queue, entry, entry_bytes), number in zip(batch.enqueued, numbers, strict=True):
+            queue.enqueued(number, entry, entry_bytes)
         match = self.tree.match
         now = 0.0
         for message in batch.messages:
@@ -110,12 +137,13 @@ class MessageBroker:
             return
         published_qos, is_retain = message.qos, message.is_retain
         for match in subscribers:
-            if match.is_no_local and match.subscriber.client_id == message.client_id:
-                continue  # [v5 MQTT-3.8.3-3]
+            qos = min(published_qos, match.qos)  # [v5 MQTT-3.8.4-8]
+            if _is_own(match, message) or (qos and match.subscriber.is_lasting):
+                continue  # what a session that lasts gets of QoS 1 and 2 is in its queue since `prepare`
             match.subscriber.deliver(
                 Delivery(
                     publish,
-                    min(published_qos, match.qos),  # [v5 MQTT-3.8.4-8]
+                    qos,
                     is_retain and match.retain_as_published,  # [v5 MQTT-3.3.1-12], [v5 MQTT-3.3.1-13]
                     match.subscription_identifiers,
                 ),
@@ -157,6 +185,10 @@ class MessageBroker:
     def outgoing(self, message: Message, now: float) -> OutgoingPublish:
         """Return a stored message ready to be sent."""
         return OutgoingPublish(message, self._received_at(message, now))
+
+
+def _is_own(match: Match[Session], message: Message) -> bool:
+    return match.is_no_local and match.subscriber.client_id == message.client_id  # [v5 MQTT-3.8.3-3]
 
 
 def forwarded_properties(properties: Properties) -> bytes:

@@ -15,10 +15,13 @@ from broker.wire.puback import Pubrel
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.protocol.connection import ServerConnection
     from broker.routing.subscription_tree import SubscriptionOptions
     from broker.session.outgoing import OutgoingPublish
     from broker.wire.connect import Will
+    from store.commit_log import Operation
 
 MAX_PACKET_ID = 65_535
 
@@ -51,6 +54,8 @@ class Delivery:
     is_retain: bool
     subscription_identifiers: tuple[int, ...] = ()
     is_released: bool = False  # PUBREC came: PUBREL is what is sent again
+    sequence_number: int = 0  # of its entry in the store, and that entry's size: for a session that lasts
+    entry_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ class Session:
         """QoS 2 packet identifiers received and not released; True once their message is stored (§4.3.3)."""
         self.dropped = 0
 
+    is_lasting = False
+    """Whether it outlives its connection: then its QoS 1 and 2 messages reach it through the store."""
+
     @property
     def is_full(self) -> bool:
         """Whether one more subscription would be too many."""
@@ -121,9 +129,20 @@ class Session:
         if self.attachment is not None:
             self.attachment.acknowledge_publish(packet_id, qos)
 
-    def release(self, packet_id: int) -> bool:
-        """Take PUBREL; return whether its message was known and stored."""
-        return self.received[packet_id] and self.received.pop(packet_id) if packet_id in self.received else False
+    def receive_operations(self, packet_id: int) -> tuple[Operation, ...]:  # noqa: ARG002  for sessions that last
+        """What the commit of a new QoS 2 message has to note besides."""
+        return ()
+
+    def release(self, packet_id: int, answer: Callable[[bool], None]) -> None:
+        """Take PUBREL; `answer` is called with whether its message was known and stored, when PUBCOMP may be sent."""
+        is_known = self.received.get(packet_id, False)
+        if is_known:
+            del self.received[packet_id]
+        answer(is_known)
+
+    def subscriptions_changed(self, then: Callable[[], None]) -> None:
+        """Call `then` once the subscriptions as they are now will be remembered as long as the session."""
+        then()
 
     # --- sending
 
@@ -158,20 +177,20 @@ class Session:
             if delivery.is_released:
                 attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
             else:
-                attachment.send(_encode(attachment, delivery, now, packet_id, is_dup=True))
+                attachment.send(encode(attachment, delivery, now, packet_id, is_dup=True))
         self.send_queued(now)
 
     def _send_qos0(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
         publish, is_v5 = delivery.publish, attachment.protocol.is_v5
         if delivery.subscription_identifiers or now - publish.received_at >= 1:
-            data = _encode(attachment, delivery, now, 0)
+            data = encode(attachment, delivery, now, 0)
         else:
             data = publish.for_everyone(is_v5=is_v5, is_retain=delivery.is_retain)
         self._send_within(attachment, data)
 
     def _send(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
         packet_id = self._free_packet_id()
-        data = _encode(attachment, delivery, now, packet_id)
+        data = encode(attachment, delivery, now, packet_id)
         if self._send_within(attachment, data):
             self.in_flight[packet_id] = delivery
 
@@ -224,7 +243,8 @@ class Session:
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
 
 
-def _encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:
+def encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:
+    """Return the PUBLISH packet of a delivery for the version its client speaks."""
     return delivery.publish.encode(
         now,
         is_v5=attachment.protocol.is_v5,

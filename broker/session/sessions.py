@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.routing.subscription_tree import SubscriptionOptions
+from broker.session.lasting_session import Backing, LastingSession
 from broker.session.session import Attachment, Session, SessionLimits
 from broker.wire.reason_codes import ReasonCode
+from store import session_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from broker.routing.subscription_tree import SubscriptionTree
     from broker.wire.connect import Will
+    from store.session_store import StoredSession
 
 NEVER_EXPIRES = 0xFFFFFFFF
 
@@ -21,7 +25,12 @@ class TooManySessionsError(Exception):
 
 
 class Sessions:
-    """Sessions by client id. `publish_will(client_id, will)` is called once for each will that is due."""
+    """Sessions by client id. `publish_will(client_id, will)` is called once for each will that is due.
+
+    `backing` is what sessions that last need of the store; set it before the first is opened.
+    """
+
+    backing: Backing
 
     def __init__(
         self,
@@ -29,17 +38,22 @@ class Sessions:
         limits: SessionLimits,
         max_sessions: int,
         publish_will: Callable[[str, Will], None],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._tree = tree
         self._limits = limits
         self._max_sessions = max_sessions
         self._publish_will = publish_will
+        self._wall_ms = wall_ms
         self._by_client_id: dict[str, Session] = {}
+        self.lasting = 0
 
     def __len__(self) -> int:
         return len(self._by_client_id)
 
-    def open(self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool) -> tuple[Session, bool]:
+    def open(
+        self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool
+    ) -> tuple[Session, bool]:
         """Attach a client to its session, kept or new; return it and whether it was present [v5 MQTT-3.2.2-2].
 
         A connection that holds the session is told Session taken over and closed [v5 MQTT-3.1.4-3].
@@ -57,7 +71,7 @@ class Sessions:
             session = None
         is_present = session is not None
         if session is None:
-            session = self._by_client_id[client_id] = Session(client_id, self._limits)
+            session = self._begin(client_id, is_lasting=is_lasting)
         session.attachment = attachment
         session.expires_at = session.will_due_at = float("inf")
         session.will = None  # [v5 MQTT-3.1.3-9] a new connection cancels a will that waits
@@ -75,8 +89,8 @@ class Sessions:
             self._publish(session)
         if session.expiry_interval_s == 0:
             self._end(session)
-        elif session.expiry_interval_s != NEVER_EXPIRES:
-            session.expires_at = now + session.expiry_interval_s
+        else:
+            self._wait(session, now)
 
     def sweep(self, now: float) -> None:
         """End the sessions that have expired, publish the wills that have become due. Call about every second."""
@@ -88,6 +102,38 @@ class Sessions:
             if session.expires_at <= now:
                 self._end(session)
 
+    def restore(self, stored: Iterable[StoredSession], now: float) -> None:
+        """Take over the sessions that an earlier process left in the store; those connected then wait from now on."""
+        for each in stored:
+            if each.client_id in self._by_client_id:  # began anew while these were read
+                continue
+            session = self._begin(each.client_id, is_lasting=True)
+            session.expiry_interval_s = each.expiry_interval_s
+            for stored_subscription in each.subscriptions:
+                topic_filter, options = stored_subscription[0], SubscriptionOptions(*stored_subscription[1:])
+                session.subscriptions[topic_filter] = options
+                self._tree.subscribe(topic_filter, session, options)
+            if each.expires_ms == float("inf"):
+                self._wait(session, now)
+            else:
+                session.expires_at = now + (each.expires_ms - self._wall_ms()) / 1000
+
+    def _begin(self, client_id: str, *, is_lasting: bool) -> Session:
+        session = (
+            LastingSession(client_id, self._limits, self.backing) if is_lasting else Session(client_id, self._limits)
+        )
+        self._by_client_id[client_id] = session
+        self.lasting += is_lasting
+        return session
+
+    def _wait(self, session: Session, now: float) -> None:
+        if session.expiry_interval_s != NEVER_EXPIRES:
+            session.expires_at = now + session.expiry_interval_s
+        if isinstance(session, LastingSession):
+            session.forget_loaded()
+            expires_ms = self._wall_ms() + (session.expires_at - now) * 1000
+            self.backing.committer.operate(session_store.disconnected(session.client_id, expires_ms))
+
     def _end(self, session: Session) -> None:
         if session.will is not None:
             self._publish(session)  # [v5 MQTT-3.1.2-10] when the session ends, whatever delay is left
@@ -95,6 +141,10 @@ class Sessions:
             self._tree.unsubscribe(topic_filter, session)
         session.subscriptions.clear()
         del self._by_client_id[session.client_id]
+        if isinstance(session, LastingSession):
+            self.lasting -= 1
+            session.forget_loaded()
+            self.backing.committer.operate(session_store.delete(session.client_id))
 
     def _publish(self, session: Session) -> None:
         will, session.will, session.will_due_at = session.will, None, float("inf")

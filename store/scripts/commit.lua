@@ -1,17 +1,26 @@
--- One commit: the batch as one entry of the ingest log, and the retained messages it changes; all or nothing.
--- KEYS  log, committed (this node's marker), retained, retained index
--- ARGV  commit number, marker's time to live in s, frame, most retained messages, then pairs (topic name, frame or "")
--- Returns {1 if stored now or 0 if an earlier try had stored it, retained messages refused for lack of room}.
+-- One commit: the batch as one entry of the ingest log, the retained messages it changes and what it does to sessions;
+-- all or nothing.
+-- KEYS  log, committed (this node's marker), retained, retained index, then the keys that operations name by their index
+-- ARGV  commit number, marker's time to live in s, frame ("" for none), most retained messages,
+--       most messages and bytes of a session's queue, operations (msgpack, "" for none), number of retained pairs,
+--       then these pairs (topic name, frame or ""), then entries that operations name by their index
+-- An operation is {'enqueue', session key, queue key, entry} or {command, key, arguments …}.
+-- Returns {1 if stored now or 0 if an earlier try had stored it, retained messages refused for lack of room,
+--          for each enqueue the sequence number it got, 0 if the queue is full, -1 if the session is gone}.
 -- A commit is tried again when its outcome is unknown; its number, which only grows, makes the repeat harmless.
 local number = tonumber(ARGV[1])
 if number <= tonumber(redis.call('GET', KEYS[2]) or '0') then
   redis.call('EXPIRE', KEYS[2], ARGV[2])  -- a write, so that WAITAOF on this connection waits for the first try as well
-  return {0, 0}
+  return {0, 0, {}}
 end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-redis.call('XADD', KEYS[1], '*', 'f', ARGV[3])
+if ARGV[3] ~= '' then
+  redis.call('XADD', KEYS[1], '*', 'f', ARGV[3])
+end
+
 local refused, most = 0, tonumber(ARGV[4])
-for i = 5, #ARGV, 2 do
+local entries_at = 9 + 2 * tonumber(ARGV[8])
+for i = 9, entries_at - 1, 2 do
   local topic_name, frame = ARGV[i], ARGV[i + 1]
   if frame == '' then
     redis.call('HDEL', KEYS[3], topic_name)
@@ -23,4 +32,28 @@ for i = 5, #ARGV, 2 do
     refused = refused + 1
   end
 end
-return {1, refused}
+
+local function enqueue(session, queue, entry)
+  local bytes = redis.call('HGET', session, 'queued_bytes')
+  if not bytes then
+    return -1
+  end
+  if redis.call('XLEN', queue) >= tonumber(ARGV[5]) or bytes + #entry > tonumber(ARGV[6]) then
+    return 0
+  end
+  redis.call('HINCRBY', session, 'queued_bytes', #entry)
+  local id = redis.call('XADD', queue, '0-*', 'd', entry)
+  return tonumber(string.sub(id, 3))
+end
+
+local numbers = {}
+if ARGV[7] ~= '' then
+  for _, operation in ipairs(cmsgpack.unpack(ARGV[7])) do
+    if operation[1] == 'enqueue' then
+      numbers[#numbers + 1] = enqueue(KEYS[operation[2]], KEYS[operation[3]], ARGV[entries_at + operation[4]])
+    else
+      redis.call(operation[1], KEYS[operation[2]], unpack(operation, 3))
+    end
+  end
+end
+return {1, refused, numbers}

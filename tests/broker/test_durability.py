@@ -114,3 +114,21 @@ def test_acknowledged_to_disk_is_stored(start_broker: Callable[..., BrokerProces
         for number in range(5):
             publisher.publish("devices/1/t", b"%d" % number, qos=1)
     assert stored_payloads(process.store_url) == [b"%d" % number for number in range(5)]
+
+
+def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Callable[..., BrokerProcess]) -> None:
+    process = start_broker()
+    with RawClient(process.host, process.port, 4) as publisher:
+        publisher.connect("lasting", clean=False)
+        publisher.send(mqtt.publish(4, "devices/1/t", b"once", qos=2, packet_id=9))
+        publisher.receive(mqtt.PUBREC)
+    process.restart()
+    with RawClient(process.host, process.port, 4) as publisher:
+        publisher.connect("lasting", clean=False)
+        publisher.send(mqtt.publish(4, "devices/1/t", b"once", qos=2, packet_id=9, dup=True))
+        publisher.receive(mqtt.PUBREC)
+        publisher.send(mqtt.acknowledgement(mqtt.PUBREL, 9))
+        publisher.receive(mqtt.PUBCOMP)
+        publisher.send(mqtt.publish(4, "devices/1/t", b"the next one", qos=2, packet_id=9))
+        publisher.receive(mqtt.PUBREC)
+    assert stored_payloads(process.store_url) == [b"once", b"the next one"]

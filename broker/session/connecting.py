@@ -1,0 +1,129 @@
+"""CONNECT: who may connect, under which limits, with which session (MQTT 5.0 §3.1, §3.2; MQTT 3.1.1 §3.1, §3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
+from broker.session.lasting_session import LastingSession
+from broker.session.sessions import TooManySessionsError
+from broker.wire.connack import Connack
+from broker.wire.packet_types import ProtocolVersion
+from broker.wire.reason_codes import ReasonCode
+from store import session_store
+from store.link import LinkDownError
+
+if TYPE_CHECKING:
+    from broker.session.client import Client
+    from broker.session.message_broker import MessageBroker
+    from broker.wire.connect import Connect
+    from broker.wire.properties import Properties
+
+DEFAULT_RECEIVE_MAXIMUM = 65_535
+LONGEST_KEEP_ALIVE_S = 65_535
+
+
+async def connect(client: Client, broker: MessageBroker, packet: Connect) -> None:
+    """Answer CONNECT. One that needs the store waits for it, until CONNECT_TIMEOUT_S ends the connection."""
+    refusal = _judge(client, broker, packet)
+    if refusal is not None:
+        client.reject(refusal)
+        return
+    properties: Properties = {}
+    client_id = packet.client_id or f"auto-{uuid4().hex[:20]}"
+    if not packet.client_id:
+        properties["assigned_client_identifier"] = client_id  # [v5 MQTT-3.2.2-16]
+    expiry_interval_s = _granted_expiry(client, broker, packet, properties)
+    if expiry_interval_s or not packet.clean_start:
+        await broker.has_restored.wait()
+    try:
+        session, is_present = broker.sessions.open(
+            client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=expiry_interval_s > 0
+        )
+    except TooManySessionsError:
+        client.reject(ReasonCode.QUOTA_EXCEEDED)
+        return
+    client.session = session
+    session.expiry_interval_s = expiry_interval_s
+    session.window = min(session.max_window, packet.properties.get("receive_maximum", DEFAULT_RECEIVE_MAXIMUM))
+    if isinstance(session, LastingSession):
+        await _go_on_with(session, broker)
+    if client.is_closing:
+        return
+    session.will = packet.will
+    keep_alive_s = _granted_keep_alive(client, broker, packet, properties)
+    _announce_limits(broker, properties)
+    broker.presence.connected(client_id)
+    client.accept(Connack(is_present, 0, properties if client.protocol.is_v5 else {}), keep_alive_s)
+
+
+def may_publish(broker: MessageBroker, topic_name: str) -> bool:
+    """Tell whether a client may publish to a topic at all: `$SYS` belongs to the server."""
+    return not topic_name.startswith("$SYS/") and topic_name.count("/") < broker.limits.max_topic_levels
+
+
+def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode | None:
+    version = client.protocol.version
+    may_be_empty = version is ProtocolVersion.V5 or (version is ProtocolVersion.V3_1_1 and packet.clean_start)
+    if not packet.client_id and not may_be_empty:  # [v3.1.1 MQTT-3.1.3-8]
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+    if len(packet.client_id.encode()) > broker.limits.max_client_id_bytes:
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+    if "authentication_method" in packet.properties:
+        return ReasonCode.BAD_AUTHENTICATION_METHOD  # [v5 MQTT-4.12.0-1]
+    if not broker.authenticator.is_allowed(packet.username, packet.password):
+        has_credentials = packet.username is not None
+        return ReasonCode.BAD_USER_NAME_OR_PASSWORD if has_credentials else ReasonCode.NOT_AUTHORIZED
+    if packet.will is not None and not may_publish(broker, packet.will.topic_name):
+        return ReasonCode.NOT_AUTHORIZED
+    return None
+
+
+async def _go_on_with(session: LastingSession, broker: MessageBroker) -> None:
+    """Have the store keep the session from now on, and read what it holds of it: behind every earlier acknowledgement."""
+    stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done() -> None:
+        if not stored.done():
+            stored.set_result(None)
+
+    broker.committer.operate(session_store.create(session.client_id, session.expiry_interval_s), done)
+    await stored
+    link = broker.sessions.backing.link
+    commands = session_store.state_commands(session.client_id)
+    while True:
+        try:
+            # Restored inside the answer: an entry that is committed behind it comes behind it here too.
+            await link.send(commands, lambda replies: session.restore(session_store.read_state(replies)))
+        except LinkDownError:
+            await link.wait_up()
+        else:
+            return
+
+
+def _granted_expiry(client: Client, broker: MessageBroker, packet: Connect, properties: Properties) -> int:
+    most = broker.max_session_expiry_s
+    if not client.protocol.is_v5:
+        return 0 if packet.clean_start else most
+    asked: int = packet.properties.get("session_expiry_interval", 0)
+    if asked > most:
+        properties["session_expiry_interval"] = most
+    return min(asked, most)
+
+
+def _granted_keep_alive(client: Client, broker: MessageBroker, packet: Connect, properties: Properties) -> int:
+    most = broker.limits.max_keep_alive_s
+    is_limited = most < LONGEST_KEEP_ALIVE_S and (packet.keep_alive == 0 or packet.keep_alive > most)
+    if client.protocol.is_v5 and is_limited:
+        properties["server_keep_alive"] = most  # [v5 MQTT-3.1.2-21]
+        return most
+    return packet.keep_alive
+
+
+def _announce_limits(broker: MessageBroker, properties: Properties) -> None:
+    properties["receive_maximum"] = broker.limits.receive_maximum
+    properties["maximum_packet_size"] = broker.limits.max_packet_bytes
+    properties["topic_alias_maximum"] = TOPIC_ALIAS_MAXIMUM
+    properties["shared_subscription_available"] = 0

@@ -1,0 +1,251 @@
+"""A session that outlives its connection and this process: its queue is a stream in the store (MQTT 5.0 §4.1, §4.4).
+
+    commit enqueues -> [ store: entry N ] -> loaded -> sent (in flight) -> acknowledged: entry N removed
+
+An entry is sent under the packet identifier that follows from its number, so what was in flight before a reconnect or a
+restart is sent again under the same identifier without having been written anywhere. In memory there are only the
+entries in flight and a page of those that come next; while that page is at the end of the queue, new entries join it
+directly, else they are read when their turn comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker.session.session import MAX_PACKET_ID, Attachment, Delivery, Session, SessionLimits, encode
+from broker.wire.puback import Pubrel
+from broker.wire.reason_codes import ReasonCode
+from store import session_store
+from store.link import LinkDownError, Replies, StoreLink, pack
+from store.session_store import Loaded, QueueEntry, StoredState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.commit.committer import Committer
+    from broker.session.outgoing import OutgoingPublish
+    from store.commit_log import Operation
+    from store.model import Message
+
+MOST_LOADED, LOW_LOADED = 400, 100
+
+
+def packet_id_of(sequence_number: int) -> int:
+    """Return the packet identifier of a queue entry (1 to 65,535)."""
+    return (sequence_number - 1) % MAX_PACKET_ID + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """What lasting sessions need of the broker: the store both ways, time, and messages made ready to be sent."""
+
+    committer: Committer
+    link: StoreLink
+    monotonic: Callable[[], float]
+    outgoing: Callable[[Message, float], OutgoingPublish]
+
+
+class LastingSession(Session):
+    """A session whose QoS 1 and 2 messages wait in the store. `restore` it after attaching, before anything is sent."""
+
+    __slots__ = (
+        "_backing",
+        "_is_loading",
+        "_loaded",
+        "_loaded_to",
+        "_released",
+        "_repeat_to",
+        "_sent_to",
+        "_tail",
+        "is_loaded",
+    )
+
+    is_lasting = True
+
+    def __init__(self, client_id: str, limits: SessionLimits, backing: Backing) -> None:
+        super().__init__(client_id, limits)
+        self._backing = backing
+        self._loaded: deque[Loaded] = deque()
+        self._loaded_to = 0  # the last entry read
+        self._sent_to = 0  # the last entry sent, ever
+        self._repeat_to = 0  # the last entry sent on an earlier connection
+        self._tail = 0.0  # the last entry known to exist; infinite: look
+        self._released: set[int] = set()
+        self._is_loading = False
+        self.is_loaded = False
+
+    # --- what the store holds
+
+    def restore(self, state: StoredState) -> None:
+        """Go on from what the store holds: every entry is sent, those of earlier connections as repeats."""
+        self._repeat_to = self._sent_to = max(state.sent, self._sent_to)
+        self._released = state.released
+        self.received = dict.fromkeys(state.received, True)
+        self.in_flight.clear()
+        self._loaded = deque(state.entries)
+        self._tail = max(state.last, self._sent_to)
+        self._loaded_to = state.entries[-1].number if state.entries else int(self._tail)
+        self._is_loading = False
+        self.is_loaded = True
+
+    def forget_loaded(self) -> None:
+        """Keep nothing in memory that the store has: nobody is connected."""
+        self.is_loaded = False
+        self.in_flight.clear()
+        self._loaded.clear()
+
+    def enqueued(self, sequence_number: int | None, entry: QueueEntry, entry_bytes: int) -> None:
+        """Take a new entry of the queue, or note that it was refused; None: its number is not known, so look."""
+        if sequence_number is not None and sequence_number <= 0:
+            self.dropped += 1
+            return
+        if not self.is_loaded:
+            return
+        is_next = sequence_number == self._loaded_to + 1
+        if sequence_number is not None and is_next and not self._is_loading and len(self._loaded) < MOST_LOADED:
+            self._loaded.append(Loaded(sequence_number, entry, entry_bytes))
+            self._loaded_to = sequence_number
+        else:
+            self._tail = float("inf") if sequence_number is None else max(self._tail, sequence_number)
+        self.send_queued(self._backing.monotonic())
+
+    def _load_more(self) -> None:
+        if self._is_loading or not self.is_loaded:
+            return
+        command = pack(session_store.page_command(self.client_id, self._loaded_to))
+        try:
+            self._backing.link.request(command, 1, self._page_came)
+            self._is_loading = True
+        except LinkDownError:
+            return  # the next entry or acknowledgement tries again
+
+    def _page_came(self, replies: Replies | None) -> None:
+        if not self._is_loading:
+            return  # asked for by an earlier connection
+        self._is_loading = False
+        if replies is None or isinstance(replies[0], Exception) or not self.is_loaded:
+            return
+        page = session_store.read_entries(replies[0])
+        self._loaded += [each for each in page if each.number > self._loaded_to]
+        if page:
+            self._loaded_to = max(self._loaded_to, page[-1].number)
+        if len(page) < session_store.PAGE_ENTRIES:
+            self._tail = self._loaded_to  # the answer holds everything that was committed before it
+        self.send_queued(self._backing.monotonic())
+
+    # --- sending
+
+    def deliver(self, delivery: Delivery, now: float) -> None:
+        """Send QoS 0 now or never; what has a higher QoS goes through the store."""
+        if delivery.qos == 0:
+            super().deliver(delivery, now)
+        else:
+            message, identifiers = delivery.publish.message, delivery.subscription_identifiers
+            self._backing.committer.enqueue(self, QueueEntry(message, delivery.qos, delivery.is_retain, identifiers))
+
+    @property
+    def is_queue_half_full(self) -> bool:
+        """Whether messages that can wait elsewhere (retained ones) should."""
+        return len(self._loaded) >= MOST_LOADED // 2
+
+    def send_again(self, now: float) -> None:
+        """After a reconnect, send what the store holds: `restore` has put it in front, in order [v5 MQTT-4.4.0-1]."""
+        self.send_queued(now)
+
+    def send_queued(self, now: float) -> None:
+        """Send what is loaded, as far as window and socket have room; load more when little is left."""
+        attachment, before = self.attachment, self._sent_to
+        while (
+            self._loaded
+            and attachment is not None
+            and attachment.is_writable
+            and len(self.in_flight) < self.window
+            and packet_id_of(self._loaded[0].number) not in self.in_flight
+        ):
+            self._send_entry(attachment, self._loaded.popleft(), now)
+        if self._sent_to > before:
+            self._backing.committer.sent(self.client_id, self._sent_to)
+        if len(self._loaded) < LOW_LOADED and self._tail > self._loaded_to:
+            self._load_more()
+
+    def _send_entry(self, attachment: Attachment, loaded: Loaded, now: float) -> None:
+        number, entry, packet_id = loaded.number, loaded.entry, packet_id_of(loaded.number)
+        delivery = Delivery(
+            self._backing.outgoing(entry.message, now), entry.qos, entry.is_retain, entry.subscription_identifiers
+        )
+        delivery.sequence_number, delivery.entry_bytes = number, loaded.entry_bytes
+        is_repeat, self._sent_to = number <= self._repeat_to, max(self._sent_to, number)
+        if number in self._released:
+            delivery.is_released = True
+            attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
+        elif delivery.publish.is_expired(now) or not self._send_within(
+            attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)
+        ):
+            self._remove(delivery)
+            return
+        self.in_flight[packet_id] = delivery
+
+    # --- the client's acknowledgements
+
+    def acknowledged(self, packet_id: int, qos: int, now: float) -> None:
+        """Take PUBACK (`qos` 1) or PUBCOMP (2): the entry leaves the queue."""
+        delivery = self.in_flight.get(packet_id)
+        if delivery is not None and delivery.qos == qos:
+            del self.in_flight[packet_id]
+            self._remove(delivery)
+            self.send_queued(now)
+
+    def pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
+        """Take PUBREC: note it in the store, then answer PUBREL, so that the message can never be sent again."""
+        delivery = self.in_flight.get(packet_id)
+        if delivery is None or delivery.qos != 2 or reason_code >= ReasonCode.UNSPECIFIED_ERROR:
+            if delivery is not None and delivery.qos == 2:
+                self._remove(delivery)
+            super().pubrec(packet_id, reason_code, now)
+            return
+        delivery.is_released = True
+        operation = session_store.release(self.client_id, delivery.sequence_number)
+        self._backing.committer.operate([operation], lambda: self._send_pubrel(packet_id))
+
+    def _send_pubrel(self, packet_id: int) -> None:
+        if self.attachment is not None and packet_id in self.in_flight:
+            self.attachment.send(Pubrel(packet_id).encode(self.attachment.protocol.version))
+
+    def _remove(self, delivery: Delivery) -> None:
+        number = delivery.sequence_number
+        self._released.discard(number)
+        self._backing.committer.operate(
+            session_store.acknowledge(self.client_id, number, delivery.entry_bytes, was_released=delivery.is_released)
+        )
+
+    # --- receiving QoS 2, and subscriptions
+
+    def receive_operations(self, packet_id: int) -> tuple[Operation, ...]:
+        """Note the packet identifier in the commit that stores its message."""
+        return (session_store.receive(self.client_id, packet_id),)
+
+    def release(self, packet_id: int, answer: Callable[[bool], None]) -> None:
+        """Take PUBREL: the identifier is free, and PUBCOMP may say so, once the store knows."""
+        if not self.received.get(packet_id, False):
+            answer(False)
+            return
+        del self.received[packet_id]
+        operation = session_store.forget_received(self.client_id, packet_id)
+        self._backing.committer.operate([operation], lambda: answer(True))
+
+    def subscriptions_changed(self, then: Callable[[], None]) -> None:
+        """Store the subscriptions, then call `then`."""
+        current = [
+            (
+                name,
+                each.qos,
+                each.is_no_local,
+                each.retain_as_published,
+                each.retain_handling,
+                each.subscription_identifier,
+            )
+            for name, each in self.subscriptions.items()
+        ]
+        self._backing.committer.operate(session_store.subscriptions(self.client_id, current), then)

@@ -1,0 +1,113 @@
+"""SUBSCRIBE and UNSUBSCRIBE, and the retained messages a new subscription is sent (MQTT 5.0 §3.8-§3.11, §3.3.1.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from broker.routing.subscription_tree import SubscriptionOptions
+from broker.routing.topic_filter import is_valid_topic_filter, is_wildcard, literal_prefix, matches
+from broker.session.session import Delivery
+from broker.wire.reason_codes import ReasonCode
+from broker.wire.suback import Suback
+from broker.wire.unsuback import Unsuback
+from store.link import LinkDownError
+
+if TYPE_CHECKING:
+    from broker.session.client import Client
+    from broker.session.message_broker import MessageBroker
+    from broker.session.session import Session
+    from broker.wire.subscribe import Subscribe, Subscription
+    from broker.wire.unsubscribe import Unsubscribe
+    from store.model import Message
+
+RETAINED_RETRY_S = 0.5
+
+Granted = list[tuple[str, SubscriptionOptions]]
+
+
+def subscribe(client: Client, broker: MessageBroker, session: Session, packet: Subscribe) -> None:
+    """Subscribe at once; SUBACK follows when the session remembers it, retained messages behind that."""
+    identifier = packet.properties.get("subscription_identifier", [0])[0]
+    codes: list[int] = []
+    retained: Granted = []
+    for wanted in packet.subscriptions:
+        refusal = _refusal(broker, session, wanted)
+        codes.append(wanted.qos if refusal is None else refusal)
+        if refusal is not None:
+            continue
+        options = SubscriptionOptions(
+            wanted.qos, wanted.is_no_local, wanted.retain_as_published, wanted.retain_handling, identifier
+        )
+        is_new = broker.tree.subscribe(wanted.topic_filter, session, options)
+        session.subscriptions[wanted.topic_filter] = options
+        if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new):
+            retained.append((wanted.topic_filter, options))
+
+    def remembered() -> None:
+        if not client.is_closing:
+            client.send(Suback(packet.packet_id, codes).encode(client.protocol.version))
+            if retained:
+                client.start(_send_retained(client, broker, session, retained))
+
+    session.subscriptions_changed(remembered)
+
+
+def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet: Unsubscribe) -> None:
+    """Unsubscribe at once; UNSUBACK follows when the session remembers it."""
+    codes: list[int] = []
+    for topic_filter in packet.topic_filters:
+        was_there = session.subscriptions.pop(topic_filter, None) is not None
+        broker.tree.unsubscribe(topic_filter, session)
+        codes.append(0 if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
+
+    def remembered() -> None:
+        if not client.is_closing:
+            client.send(Unsuback(packet.packet_id, codes).encode(client.protocol.version))
+
+    session.subscriptions_changed(remembered)
+
+
+def _refusal(broker: MessageBroker, session: Session, wanted: Subscription) -> ReasonCode | None:
+    if wanted.topic_filter.startswith("$share/"):
+        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    if not is_valid_topic_filter(wanted.topic_filter, broker.limits.max_topic_levels):
+        return ReasonCode.TOPIC_FILTER_INVALID
+    if session.is_full and wanted.topic_filter not in session.subscriptions:
+        return ReasonCode.QUOTA_EXCEEDED
+    return None
+
+
+async def _send_retained(client: Client, broker: MessageBroker, session: Session, subscriptions: Granted) -> None:
+    for topic_filter, options in subscriptions:
+        _deliver(broker, session, options, broker.sys_messages_of(topic_filter))
+        while True:
+            try:
+                await _send_retained_of(client, broker, session, topic_filter, options)
+                break
+            except LinkDownError:
+                await asyncio.sleep(RETAINED_RETRY_S)
+
+
+async def _send_retained_of(
+    client: Client, broker: MessageBroker, session: Session, topic_filter: str, options: SubscriptionOptions
+) -> None:
+    async def room() -> None:
+        while not client.is_writable or session.is_queue_half_full:
+            await client.room()
+
+    deliver = partial(_deliver, broker, session, options)
+    if not is_wildcard(topic_filter):
+        await broker.retained.get(topic_filter, deliver)
+    else:
+        await broker.retained.find(literal_prefix(topic_filter), partial(matches, topic_filter), deliver, room)
+
+
+def _deliver(broker: MessageBroker, session: Session, options: SubscriptionOptions, messages: list[Message]) -> None:
+    identifiers = (options.subscription_identifier,) if options.subscription_identifier else ()
+    now = broker.monotonic()
+    for message in messages:
+        publish = broker.outgoing(message, now)
+        if not publish.is_expired(now):
+            session.deliver(Delivery(publish, min(message.qos, options.qos), True, identifiers), now)

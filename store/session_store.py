@@ -1,0 +1,194 @@
+"""What the store keeps of a session that outlives its connection, and the operations that change it. No I/O.
+
+Everything is written by commits (`commit_log.py`), in order with the messages; it is read over the same link.
+A queue entry's sequence number, which the store gives, also yields its packet identifier: a message keeps it over
+reconnects and restarts without one more write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from store import schema
+from store.commit_log import Operation
+from store.model import Message  # noqa: TC001  msgspec reads the annotation at run time
+
+if TYPE_CHECKING:
+    from store.link import Replies, StoreLink
+
+PAGE_ENTRIES = 200
+BOOT_PAGE = 500
+CONNECTED = "+inf"
+"""Score of a session in the index while its client is connected."""
+
+
+class QueueEntry(msgspec.Struct, array_like=True, gc=False):
+    """One message that waits for one session, with the QoS and flags it is to be sent with."""
+
+    message: Message
+    qos: int
+    is_retain: bool
+    subscription_identifiers: tuple[int, ...] = ()
+
+
+class Loaded(NamedTuple):
+    """An entry as it stands in a queue: its sequence number, itself, and what it takes there."""
+
+    number: int
+    entry: QueueEntry
+    entry_bytes: int
+
+
+StoredSubscription = tuple[str, int, bool, bool, int, int]
+"""Topic filter, QoS, no local, retain as published, retain handling, subscription identifier."""
+
+encode_entry = msgspec.msgpack.Encoder().encode
+_decode_entry = msgspec.msgpack.Decoder(QueueEntry).decode
+_encode_subscriptions = msgspec.json.Encoder().encode
+_decode_subscriptions = msgspec.json.Decoder(list[StoredSubscription]).decode
+
+
+class StoredState(NamedTuple):
+    """What has to be known to go on with a session: up to which entry it was sent, and what is half done."""
+
+    sent: int
+    released: set[int]
+    received: set[int]
+    entries: list[Loaded]
+    last: int
+
+
+class StoredSession(NamedTuple):
+    """A session as it is found at the start of a broker. `expires_ms` is infinite where its client was connected."""
+
+    client_id: str
+    expiry_interval_s: int
+    expires_ms: float
+    subscriptions: list[StoredSubscription]
+
+
+# --- operations
+
+
+def create(client_id: str, expiry_interval_s: int) -> list[Operation]:
+    """Begin a session, or go on with it, and note that its client is connected."""
+    key = schema.session(client_id)
+    return [
+        Operation("HSET", key, ("expiry", expiry_interval_s)),
+        Operation("HSETNX", key, ("queued_bytes", 0)),
+        Operation("ZADD", schema.SESSIONS, (CONNECTED, client_id)),
+    ]
+
+
+def disconnected(client_id: str, expires_ms: float) -> list[Operation]:
+    """Note until when a session without a connection is kept."""
+    return [
+        Operation("ZADD", schema.SESSIONS, (CONNECTED if expires_ms == float("inf") else int(expires_ms), client_id))
+    ]
+
+
+def delete(client_id: str) -> list[Operation]:
+    """End a session."""
+    keys = (
+        schema.session(client_id), schema.queue(client_id), schema.received(client_id), schema.released(client_id),
+    )  # fmt: skip
+    return [*(Operation("DEL", key) for key in keys), Operation("ZREM", schema.SESSIONS, (client_id,))]
+
+
+def subscriptions(client_id: str, current: list[StoredSubscription]) -> list[Operation]:
+    """Replace a session's subscriptions."""
+    return [Operation("HSET", schema.session(client_id), ("subscriptions", _encode_subscriptions(current).decode()))]
+
+
+def sent(client_id: str, sequence_number: int) -> Operation:
+    """Note that entries up to this one have been sent at least once: from now on they are repeats."""
+    return Operation("HSET", schema.session(client_id), ("sent", sequence_number))
+
+
+def acknowledge(client_id: str, sequence_number: int, entry_bytes: int, *, was_released: bool) -> list[Operation]:
+    """Take an entry out of the queue."""
+    operations = [
+        Operation("XDEL", schema.queue(client_id), (f"0-{sequence_number}",)),
+        Operation("HINCRBY", schema.session(client_id), ("queued_bytes", -entry_bytes)),
+    ]
+    return (
+        [*operations, Operation("SREM", schema.released(client_id), (sequence_number,))] if was_released else operations
+    )
+
+
+def release(client_id: str, sequence_number: int) -> Operation:
+    """Note PUBREC for an entry: only PUBREL may follow."""
+    return Operation("SADD", schema.released(client_id), (sequence_number,))
+
+
+def receive(client_id: str, packet_id: int) -> Operation:
+    """Note a QoS 2 packet identifier, in the commit that stores its message."""
+    return Operation("SADD", schema.received(client_id), (packet_id,))
+
+
+def forget_received(client_id: str, packet_id: int) -> Operation:
+    """Let a QoS 2 packet identifier go: PUBREL came."""
+    return Operation("SREM", schema.received(client_id), (packet_id,))
+
+
+# --- reading
+
+
+def state_commands(client_id: str) -> list[tuple[Any, ...]]:
+    """Commands whose replies `read_state` understands."""
+    queue = schema.queue(client_id)
+    return [
+        ("HGET", schema.session(client_id), "sent"),
+        ("SMEMBERS", schema.released(client_id)),
+        ("SMEMBERS", schema.received(client_id)),
+        ("XRANGE", queue, "-", "+", "COUNT", PAGE_ENTRIES),
+        ("XREVRANGE", queue, "+", "-", "COUNT", 1),
+    ]
+
+
+def read_state(replies: Replies) -> StoredState:
+    """Return a session's state from the replies to `state_commands`. Raises the first error among them."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    sent_to, released, received, entries, newest = replies
+    return StoredState(
+        int(sent_to or 0),
+        {int(each) for each in released},
+        {int(each) for each in received},
+        read_entries(entries),
+        _sequence_number(newest[0][0]) if newest else 0,
+    )
+
+
+def page_command(client_id: str, after: int) -> tuple[Any, ...]:
+    """The command that reads the next entries of a queue."""
+    return ("XRANGE", schema.queue(client_id), f"(0-{after}", "+", "COUNT", PAGE_ENTRIES)
+
+
+def read_entries(reply: Any) -> list[Loaded]:
+    """Return each queue entry in a reply."""
+    return [Loaded(_sequence_number(entry_id), _decode_entry(fields[1]), len(fields[1])) for entry_id, fields in reply]
+
+
+def _sequence_number(entry_id: bytes) -> int:
+    return int(entry_id[2:])
+
+
+async def stored_sessions(link: StoreLink) -> list[StoredSession]:
+    """Read every session there is, BOOT_PAGE at a time. Raises LinkDownError."""
+    found: list[StoredSession] = []
+    start = 0
+    while True:
+        command = ("ZRANGE", schema.SESSIONS, start, start + BOOT_PAGE - 1, "WITHSCORES")
+        (row,) = await link.call(command)
+        names = [name.decode() for name in row[::2]]
+        if not names:
+            return found
+        hashes = await link.call(*(("HMGET", schema.session(name), "expiry", "subscriptions") for name in names))
+        for name, score, (expiry, wanted) in zip(names, row[1::2], hashes, strict=True):
+            if expiry is not None:
+                found.append(StoredSession(name, int(expiry), float(score), _decode_subscriptions(wanted or b"[]")))
+        start += BOOT_PAGE
