@@ -31,8 +31,9 @@ format: $(READY) ## put the code into its format
 bench: $(READY) ## measure the broker on this machine
 	@$(BIN)/python -m bench
 
-docs: $(READY) ## write docs/settings.md from the settings table
+docs: $(READY) ## write docs/settings.md and docs/conformance.md from settings and tests
 	@$(BIN)/python -m local.settings_page
+	@$(BIN)/python tests/conformance/conformance_page.py
 
 screenshots: $(READY) ## take the README's picture of the dashboard (needs Chromium)
 	@$(BIN)/python -m local.screenshot

@@ -7,7 +7,10 @@ Source of the platform's own variables: the platform's run-time environment (12-
 
 from __future__ import annotations
 
+import re
+import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -70,6 +73,32 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _pem(value: str) -> str:
+    """Return PEM text; what does not look like it is the path of a file that holds it."""
+    if "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).read_text("ascii")
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have, or bytes that no text has
+        raise ValueError(f"it is neither PEM text nor a file with it ({getattr(error, 'strerror', error)})") from None
+
+
+def _certificates(value: str) -> str:
+    text = _pem(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("it does not hold certificates in PEM form") from None
+    return text
+
+
+def _private_key(value: str) -> str:
+    text = _pem(value)
+    if not re.search("-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", text):
+        raise ValueError("it does not hold a private key in PEM form")
+    return text
+
+
 @dataclass(frozen=True)
 class Setting:
     """One row of the table. `default` None means: has to be set where `required_by` says so."""
@@ -109,6 +138,46 @@ TABLE: tuple[Setting, ...] = (
     Setting("MQTT_USERNAME", _text, "", "User name that devices connect with."),
     Setting("MQTT_PASSWORD", _text, "", "Password that devices connect with.", is_secret=True, used_by=TCP),
     Setting("ALLOW_ANONYMOUS", _flag, "false", "Let devices connect without a user name.", used_by=TCP),
+    Setting(
+        "BROKER_CONFIG",
+        _text,
+        "",
+        "Path of a YAML file in amqtt's format, for its plugins; one that authenticates decides instead of MQTT_USERNAME.",
+        used_by=TCP,
+    ),
+    Setting(
+        "PLUGIN_TIMEOUT_S",
+        _between(1, 60),
+        "5",
+        "Time a plugin has for an answer or an event; without an answer it counts as no.",
+        "s",
+        used_by=TCP,
+    ),
+    # --- what is spoken on the port
+    Setting(
+        "TLS_CERT",
+        _certificates,
+        "",
+        "Certificate (chain) of the broker, as PEM text or a path: turns TLS on.",
+        used_by=TCP,
+    ),
+    Setting("TLS_KEY", _private_key, "", "Private key of TLS_CERT, PEM text or a path.", is_secret=True, used_by=TCP),
+    Setting(
+        "TLS_CLIENT_CA",
+        _certificates,
+        "",
+        "Authorities that client certificates have to come from, as PEM text or a path.",
+        used_by=TCP,
+    ),
+    Setting(
+        "TLS_CLIENT_CERT",
+        _one_of("none", "optional", "required"),
+        "none",
+        "Whether clients are asked for a certificate of TLS_CLIENT_CA over TLS, and have to have it.",
+        used_by=TCP,
+    ),
+    Setting("ALLOW_PLAIN_TEXT", _flag, "true", "Accept connections without TLS; false needs TLS_CERT.", used_by=TCP),
+    # --- who may use the dashboard
     Setting(
         "DASHBOARD_USERNAME", _text, None, "User name for the dashboard and its API.", required_by=WEB, used_by=WEB
     ),
@@ -372,19 +441,18 @@ def load(environ: Mapping[str, str], process: Process) -> Settings:
         if process not in setting.used_by:
             continue
         text = _value(setting, environ)
-        if text is None:
-            if process in setting.required_by:
+        if not text:
+            if text is None and process in setting.required_by:
                 problems.append(f"{setting.name} is not set. {setting.help}")
-            text = ""
-            values[setting.name.lower()] = text
+            values[setting.name.lower()] = ""
             continue
         try:
             values[setting.name.lower()] = setting.parse(text)
         except ValueError as error:
-            shown = "its value" if setting.is_secret else repr(text)
+            shown = "its value" if setting.is_secret or "\n" in text else repr(text)
             problems.append(f"{setting.name}: {shown} cannot be used: {error}.")
     if process == "tcp":
-        problems += _credential_problems(values)
+        problems += _credential_problems(values) + _tls_problems(values)
     if problems:
         raise SettingsError(problems)
     return Settings(values)
@@ -396,8 +464,27 @@ def _credential_problems(values: Mapping[str, Any]) -> list[str]:
         return []
     if has_name != has_password:
         return [f"{'MQTT_PASSWORD' if has_name else 'MQTT_USERNAME'} is not set, but its counterpart is: set both."]
-    if values.get("allow_anonymous"):
+    if values.get("allow_anonymous") or values.get("broker_config"):
         return []
     return [
         "No device could connect: set MQTT_USERNAME and MQTT_PASSWORD, or ALLOW_ANONYMOUS=true to let everybody in."
     ]
+
+
+def _tls_problems(values: Mapping[str, Any]) -> list[str]:
+    # A value that is there but bad has its line already, and is missing from `values`.
+    def is_empty(name: str) -> bool:
+        return values.get(name) == ""
+
+    problems = []
+    for name, counterpart in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if is_empty(name) and values.get(counterpart):
+            problems.append(f"{name.upper()} is not set, but its counterpart is: set both.")
+    if values.get("allow_plain_text") is False and is_empty("tls_cert"):
+        problems.append("ALLOW_PLAIN_TEXT is false, but TLS_CERT is not set: nobody could connect.")
+    asks_clients = values.get("tls_client_cert") in {"optional", "required"}
+    if asks_clients and is_empty("tls_client_ca"):
+        problems.append("TLS_CLIENT_CERT needs TLS_CLIENT_CA: no client certificate could be trusted.")
+    if values.get("tls_client_cert") == "none" and values.get("tls_client_ca"):
+        problems.append("TLS_CLIENT_CA is set, but clients are not asked: set TLS_CLIENT_CERT to optional or required.")
+    return problems

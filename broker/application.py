@@ -26,7 +26,9 @@ from broker.protocol.limits import ConnectionLimits
 from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.session import SessionLimits
+from broker.start import BAD_SETTINGS_STATUS
 from broker.sys_topics import SysTopics
+from settings import SettingsError
 from store.commit_log import COMMIT, CommitLog
 from store.connection import connect, connect_async
 from store.link import LinkDownError, StoreLink
@@ -57,14 +59,10 @@ def wall_ms() -> int:
 
 
 class Application:
-    """Builds the parts inside a running event loop and runs them until a signal ends the process.
-
-    Raises SettingsError where certificate and key cannot be used.
-    """
+    """Builds the parts inside a running event loop and runs them until a signal ends the process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._doors = Doors.of(settings)
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
@@ -72,7 +70,18 @@ class Application:
         self._background: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after an orderly end, 1 if it could not listen."""
+        """Serve until SIGTERM or SIGINT.
+
+        Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured.
+        """
+        if self._settings.broker_config:
+            log.error("BROKER_CONFIG is set, but plugins are not connected to the broker yet (docs/roadmap.md): unset it.")
+            return BAD_SETTINGS_STATUS
+        try:
+            self._doors = Doors.of(self._settings)
+        except SettingsError as error:
+            log.error("%s", error)  # noqa: TRY400  one line; where it was found helps nobody
+            return BAD_SETTINGS_STATUS
         self._build()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

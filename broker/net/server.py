@@ -11,10 +11,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.net.connection import Connection
+from broker.net.door import Door
 from broker.protocol.fast_publish import KnownTopics
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
+    from broker.net.door import Doors
     from broker.session.message_broker import MessageBroker
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,16 @@ class Server:
     """Accepts connections for a broker."""
 
     def __init__(
-        self, broker: MessageBroker, *, max_connections: int, send_buffer_bytes: int, send_timeout_s: float
+        self,
+        broker: MessageBroker,
+        doors: Doors,
+        *,
+        max_connections: int,
+        send_buffer_bytes: int,
+        send_timeout_s: float,
     ) -> None:
         self.broker = broker
+        self.doors = doors
         self.known_topics = KnownTopics()
         self.send_buffer_bytes = send_buffer_bytes
         self.connections: set[Connection] = set()
@@ -45,7 +54,7 @@ class Server:
         """Accept connections on `host`:`port`. Raises OSError when that address cannot be had."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
+            lambda: Door(Connection(self), self.doors), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
         )
 
     # --- called by connections

@@ -180,7 +180,7 @@ class LastingSession(Session):
         if number in self._released:
             delivery.is_released = True
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
-        elif delivery.publish.is_expired(now) or not self._send_within(
+        elif (not is_repeat and delivery.publish.is_expired(now)) or not self._send_within(
             attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)
         ):
             self._remove(delivery)

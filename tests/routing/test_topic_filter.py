@@ -29,6 +29,7 @@ def test_valid_filters(topic_filter: str) -> None:
     "topic_filter", ["", "sport#", "sport/#/ranking", "sport+", "+sport", "a/+b", "a/b#", "##", "a\0b"]
 )
 def test_invalid_filters_mqtt_4_7_1_1(topic_filter: str) -> None:
+    """[v3.1.1 MQTT-4.7.1-2, -3], [v5 MQTT-4.7.1-1, -2]."""
     assert not is_valid_topic_filter(topic_filter, 64)
 
 
