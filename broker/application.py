@@ -75,7 +75,9 @@ class Application:
         Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured.
         """
         if self._settings.broker_config:
-            log.error("BROKER_CONFIG is set, but plugins are not connected to the broker yet (docs/roadmap.md): unset it.")
+            log.error(
+                "BROKER_CONFIG is set, but plugins are not connected to the broker yet (docs/roadmap.md): unset it."
+            )
             return BAD_SETTINGS_STATUS
         try:
             self._doors = Doors.of(self._settings)
