@@ -102,7 +102,7 @@ class Committer:
         """Put a message into one session's queue without publishing it to anybody else."""
         encoded = encode_entry(entry)
         self._collecting.enqueue(queue, entry, encoded)
-        self._grown(len(encoded))
+        self._grown(len(encoded) + MESSAGE_OVERHEAD_BYTES)
 
     def operate(self, operations: Iterable[Operation], then: Callable[[], None] | None = None) -> None:
         """Change what the store keeps of a session, in order with everything else; `then` is called once that is stored."""

@@ -115,11 +115,6 @@ class ServerConnection:
         """Whether bytes wait for more bytes or for `accept`."""
         return bool(self._chunks)
 
-    @property
-    def unread_bytes(self) -> int:
-        """How many bytes wait."""
-        return sum(map(len, self._chunks))
-
     def _read(self, buffer: bytes, packets: list[Packet]) -> None:
         position = 0
         while self.state is not State.CLOSED:
@@ -167,10 +162,6 @@ class ServerConnection:
         if position < len(buffer):
             self._chunks.append(buffer[position:])
             self._missing_bytes = missing_bytes
-
-    def _check_before_body(self, first_byte: int) -> None:
-        if self.state is State.EXPECT_CONNECT and first_byte >> 4 != PacketType.CONNECT:
-            raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
 
     def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
         handler = self._HANDLERS.get(type(packet))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.commit.committer import Committer
+    from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
     from store.commit_log import Operation
     from store.model import Message
@@ -64,8 +65,8 @@ class LastingSession(Session):
 
     is_lasting = True
 
-    def __init__(self, client_id: str, limits: SessionLimits, backing: Backing) -> None:
-        super().__init__(client_id, limits)
+    def __init__(self, client_id: str, limits: SessionLimits, counters: Counters, backing: Backing) -> None:
+        super().__init__(client_id, limits, counters)
         self._backing = backing
         self._loaded: deque[Loaded] = deque()
         self._loaded_to = 0  # the last entry read
@@ -99,7 +100,7 @@ class LastingSession(Session):
     def enqueued(self, sequence_number: int | None, entry: QueueEntry, entry_bytes: int) -> None:
         """Take a new entry of the queue, or note that it was refused; None: its number is not known, so look."""
         if sequence_number is not None and sequence_number <= 0:
-            self.dropped += 1
+            self.counters.messages_dropped += 1
             return
         if not self.is_loaded:
             return

@@ -86,9 +86,9 @@ class MessageBroker:
         self.monotonic = monotonic
         self.wall_ms = wall_ms
         self.tree: SubscriptionTree[Session] = SubscriptionTree()
-        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will, wall_ms)
-        self.has_restored = asyncio.Event()
         self.counters = Counters()
+        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters)
+        self.has_restored = asyncio.Event()
         self.sys_messages: dict[str, bytes] = {}
         self.committer: Committer
         self.retained: RetainedMessages

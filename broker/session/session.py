@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from broker.protocol.connection import ServerConnection
     from broker.routing.subscription_tree import SubscriptionOptions
+    from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
     from broker.wire.connect import Will
     from store.commit_log import Operation
@@ -72,12 +73,13 @@ class Session:
     """One client's session, attached to a network connection or waiting for the next."""
 
     __slots__ = (
-        "_limits", "_next_packet_id", "attachment", "client_id", "dropped", "expires_at", "expiry_interval_s", "in_flight",
+        "_limits", "_next_packet_id", "attachment", "client_id", "counters", "expires_at", "expiry_interval_s", "in_flight",
         "queue", "queue_bytes", "received", "subscriptions", "will", "will_due_at", "window",
     )  # fmt: skip
 
-    def __init__(self, client_id: str, limits: SessionLimits) -> None:
+    def __init__(self, client_id: str, limits: SessionLimits, counters: Counters) -> None:
         self._limits = limits
+        self.counters = counters
         self._next_packet_id = 1
         self.client_id = client_id
         self.attachment: Attachment | None = None
@@ -92,7 +94,6 @@ class Session:
         self.queue_bytes = 0
         self.received: dict[int, bool] = {}
         """QoS 2 packet identifiers received and not released; True once their message is stored (§4.3.3)."""
-        self.dropped = 0
 
     is_lasting = False
     """Whether it outlives its connection: then its QoS 1 and 2 messages reach it through the store."""
@@ -150,10 +151,12 @@ class Session:
         """Send a message, now or when there is room; QoS 0 to nobody or to a full socket is dropped."""
         attachment = self.attachment
         if delivery.qos == 0:
-            if attachment is None or not attachment.is_writable:
-                self.dropped += 1
-            else:
+            if attachment is None:
+                return
+            if attachment.is_writable:
                 self._send_qos0(attachment, delivery, now)
+            else:
+                self.counters.messages_dropped += 1
         elif attachment is not None and attachment.is_writable and not self.queue and len(self.in_flight) < self.window:
             self._send(attachment, delivery, now)
         else:
@@ -197,7 +200,7 @@ class Session:
     def _send_within(self, attachment: Attachment, data: bytes) -> bool:
         limit = attachment.protocol.client_maximum_packet_bytes
         if limit and len(data) > limit:
-            self.dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
+            self.counters.messages_dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
             return False
         attachment.send(data)
         return True
@@ -205,7 +208,7 @@ class Session:
     def _enqueue(self, delivery: Delivery) -> None:
         size_bytes = delivery.publish.size_bytes
         if len(self.queue) >= self._limits.queue_messages or self.queue_bytes + size_bytes > self._limits.queue_bytes:
-            self.dropped += 1
+            self.counters.messages_dropped += 1
             return
         self.queue.append(delivery)
         self.queue_bytes += size_bytes

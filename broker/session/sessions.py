@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from broker.routing.subscription_tree import SubscriptionTree
+    from broker.session.message_broker import Counters
     from broker.wire.connect import Will
     from store.session_store import StoredSession
 
@@ -39,12 +40,14 @@ class Sessions:
         max_sessions: int,
         publish_will: Callable[[str, Will], None],
         wall_ms: Callable[[], int],
+        counters: Counters,
     ) -> None:
         self._tree = tree
         self._limits = limits
         self._max_sessions = max_sessions
         self._publish_will = publish_will
         self._wall_ms = wall_ms
+        self._counters = counters
         self._by_client_id: dict[str, Session] = {}
         self.lasting = 0
 
@@ -120,7 +123,9 @@ class Sessions:
 
     def _begin(self, client_id: str, *, is_lasting: bool) -> Session:
         session = (
-            LastingSession(client_id, self._limits, self.backing) if is_lasting else Session(client_id, self._limits)
+            LastingSession(client_id, self._limits, self._counters, self.backing)
+            if is_lasting
+            else Session(client_id, self._limits, self._counters)
         )
         self._by_client_id[client_id] = session
         self.lasting += is_lasting

@@ -135,4 +135,5 @@ def test_a_subscriber_that_never_acknowledges_is_bounded(
     for _ in range(3000):
         publisher.publish("t", b"x" * 8000, qos=1)
     assert _resident_bytes(process) - memory < 16_000_000
+    eventually(lambda: _said_by_heartbeat(process, "messages_dropped") == 3000 - 110, "what overflows is counted")
     mute.ping()
