@@ -98,10 +98,15 @@ def test_probes_leave_nothing(doors: BrokerProcess, authority: Authority) -> Non
 
 
 def quiet(broker: BrokerProcess) -> bool:
-    """Whether no connection to the broker's port is open, as the kernel tells it."""
-    port = f":{broker.port:04X}"
-    lines = Path(f"/proc/{broker.pid}/net/tcp").read_text().splitlines()[1:]
-    return not [line for line in lines if line.split()[1].endswith(port) and line.split()[3] == "01"]
+    """Whether the broker holds no socket of a connection to its port, and none waits to be accepted.
+
+    As the kernel tells it: a socket that a process has open has an inode, also when its peer has closed it;
+    one that waits in the backlog has none yet, and is established or closed by its peer.
+    """
+    port, listening, established, close_wait = f":{broker.port:04X}", "0A", "01", "08"
+    rows = [line.split() for line in Path(f"/proc/{broker.pid}/net/tcp").read_text().splitlines()[1:]]
+    connections = [row for row in rows if row[1].endswith(port) and row[3] != listening]
+    return not [row for row in connections if row[3] in {established, close_wait} or row[9] != "0"]
 
 
 def test_a_client_hello_that_never_ends_is_bounded(doors: BrokerProcess) -> None:
