@@ -43,6 +43,18 @@ class Operation(NamedTuple):
     arguments: tuple[str | int, ...] = ()
 
 
+class Rename(NamedTuple):
+    """Give a key, where it exists, another name and a time to live in seconds."""
+
+    key: str
+    new_key: str
+    ttl_s: int
+
+
+Change = Enqueue | Operation | Rename
+"""What a commit can do to sessions."""
+
+
 class Committed(NamedTuple):
     """What a commit did. `sequence_numbers`: one for each Enqueue in order; 0: queue full, -1: session gone; None: unknown."""
 
@@ -66,7 +78,7 @@ class CommitLog:
         number: int,
         messages: list[Message],
         retained: Iterable[tuple[str, Message | None]],
-        operations: list[Enqueue | Operation],
+        operations: list[Change],
     ) -> bytes:
         """Return the packed commands that commit `messages` and `operations` as commit `number`.
 
@@ -95,7 +107,7 @@ class CommitLog:
         return Committed(int(refused_retained), sequence_numbers if is_new else None)
 
 
-def _compile(operations: list[Enqueue | Operation], first_key: int) -> tuple[list[str], bytes, list[bytes]]:
+def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes, list[bytes]]:
     """Return the keys that operations name, the operations with indices in their place, and the entries to enqueue."""
     keys: dict[str, int] = {}
     entries: dict[int, int] = {}
@@ -113,6 +125,8 @@ def _compile(operations: list[Enqueue | Operation], first_key: int) -> tuple[lis
                 blobs.append(operation.entry)
             session, queue = schema.session(operation.client_id), schema.queue(operation.client_id)
             compiled.append(("enqueue", index_of(session), index_of(queue), position))
+        elif isinstance(operation, Rename):
+            compiled.append(("rename", index_of(operation.key), index_of(operation.new_key), operation.ttl_s))
         else:
             compiled.append((operation.command, index_of(operation.key), *operation.arguments))
     return list(keys), _encode(compiled), blobs

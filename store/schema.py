@@ -8,6 +8,7 @@
     {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N, field `d` = session_store.QueueEntry
     {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
     {log}:released:CLIENT     set      sequence numbers of queue entries whose PUBREC came
+    {log}:aside:PART:CLIENT   …        session and queue of one that ended, until its shared messages have another receiver
     {log}:retained            hash     topic name -> frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
 
@@ -86,6 +87,11 @@ def received(client_id: str) -> str:
 def released(client_id: str) -> str:
     """Key of the queue entries that only PUBREL may follow."""
     return f"{{log}}:released:{client_id}"
+
+
+def aside(client_id: str, part: str) -> str:
+    """Key of a part (session, queue) of a session that ended, while its shared messages go to others."""
+    return f"{{log}}:aside:{part}:{client_id}"
 
 
 def device(device_id: str, part: str) -> str:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from store import schema
-from store.commit_log import Operation
+from store.commit_log import Operation, Rename
 from store.model import Message  # noqa: TC001  msgspec reads the annotation at run time
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from store.link import Replies, StoreLink
 
 PAGE_ENTRIES = 200
 BOOT_PAGE = 500
+ASIDE_TTL_S = 3600
 CONNECTED = "+inf"
 """Score of a session in the index while its client is connected."""
 
@@ -31,6 +34,7 @@ class QueueEntry(msgspec.Struct, array_like=True, gc=False):
     qos: int
     is_retain: bool
     subscription_identifiers: tuple[int, ...] = ()
+    shared_filter: str = ""
 
 
 class Loaded(NamedTuple):
@@ -95,6 +99,19 @@ def delete(client_id: str) -> list[Operation]:
         schema.session(client_id), schema.queue(client_id), schema.received(client_id), schema.released(client_id),
     )  # fmt: skip
     return [*(Operation("DEL", key) for key in keys), Operation("ZREM", schema.SESSIONS, (client_id,))]
+
+
+def set_aside(client_id: str) -> list[Rename]:
+    """Put the queue of a session that ends aside, for `read_aside`; `delete` follows."""
+    return [
+        Rename(schema.session(client_id), schema.aside(client_id, "session"), ASIDE_TTL_S),
+        Rename(schema.queue(client_id), schema.aside(client_id, "queue"), ASIDE_TTL_S),
+    ]
+
+
+def drop_aside(client_id: str) -> list[Operation]:
+    """Delete what was put aside."""
+    return [Operation("DEL", schema.aside(client_id, part)) for part in ("session", "queue")]
 
 
 def subscriptions(client_id: str, current: list[StoredSubscription]) -> list[Operation]:
@@ -175,6 +192,19 @@ def read_entries(reply: Any) -> list[Loaded]:
 
 def _sequence_number(entry_id: bytes) -> int:
     return int(entry_id[2:])
+
+
+async def read_aside(link: StoreLink, client_id: str) -> AsyncIterator[tuple[QueueEntry, bool]]:
+    """Yield each entry that was put aside, in order, and whether it had been sent. Raises LinkDownError."""
+    queue, after = schema.aside(client_id, "queue"), 0
+    (sent_to,) = await link.call(("HGET", schema.aside(client_id, "session"), "sent"))
+    while True:
+        (page,) = await link.call(("XRANGE", queue, f"(0-{after}", "+", "COUNT", PAGE_ENTRIES))
+        for loaded in read_entries(page):
+            after = loaded.number
+            yield loaded.entry, after <= int(sent_to or 0)
+        if len(page) < PAGE_ENTRIES:
+            return
 
 
 async def stored_sessions(link: StoreLink) -> list[StoredSession]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from store.commit_log import Enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from store.commit_log import Operation
+    from broker.routing.subscription_tree import Match
+    from store.commit_log import Change
     from store.model import Message
     from store.session_store import QueueEntry
 
@@ -32,21 +33,40 @@ class Queue(Protocol):
         """Take note of what became of an entry; see `commit_log.Committed`."""
 
 
+class SharedDelivery(NamedTuple):
+    """A message and the member of a group that is to have it once it is stored."""
+
+    message: Message
+    shared_filter: str
+    member: Match[Any]
+
+
 class Batch:
     """Messages in the order they arrived, the acknowledgements they owe and the retained messages they change.
 
     `operations` are carried out behind the messages, in order; `then` is called, in order, once all is stored. `sent`:
-    up to which entry each session has been sent.
+    up to which entry each session has been sent. `shared`: who gets what of shared subscriptions.
     """
 
-    __slots__ = ("acknowledgements", "enqueued", "messages", "operations", "retained", "sent", "size_bytes", "then")
+    __slots__ = (
+        "acknowledgements",
+        "enqueued",
+        "messages",
+        "operations",
+        "retained",
+        "sent",
+        "shared",
+        "size_bytes",
+        "then",
+    )
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.acknowledgements: list[tuple[Publisher, int, int]] = []
         self.retained: dict[str, Message | None] = {}
-        self.operations: list[Enqueue | Operation] = []
+        self.operations: list[Change] = []
         self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
+        self.shared: list[SharedDelivery] = []
         self.sent: dict[str, int] = {}
         self.then: list[Callable[[], None]] = []
         self.size_bytes = 0
@@ -62,7 +82,7 @@ class Batch:
         self.enqueued.append((queue, entry, len(encoded)))
         self.size_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
 
-    def operate(self, operations: Iterable[Operation], then: Callable[[], None] | None = None) -> None:
+    def operate(self, operations: Iterable[Change], then: Callable[[], None] | None = None) -> None:
         """Change what the store keeps of a session; `then` is called once it is stored."""
         self.operations += operations
         self.size_bytes += MESSAGE_OVERHEAD_BYTES

@@ -23,7 +23,7 @@ from store.session_store import QueueEntry, encode_entry, sent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from store.commit_log import Operation
+    from store.commit_log import Change, Operation
     from store.model import Message
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Committer:
         self._collecting.enqueue(queue, entry, encoded)
         self._grown(len(encoded) + MESSAGE_OVERHEAD_BYTES)
 
-    def operate(self, operations: Iterable[Operation], then: Callable[[], None] | None = None) -> None:
+    def operate(self, operations: Iterable[Change], then: Callable[[], None] | None = None) -> None:
         """Change what the store keeps of a session, in order with everything else; `then` is called once that is stored."""
         self._collecting.operate(operations, then)
         self._grown(MESSAGE_OVERHEAD_BYTES)

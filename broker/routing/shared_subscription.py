@@ -57,11 +57,10 @@ def may_go_to_another(qos: int, *, is_sent: bool) -> bool:
 class SharedGroup(Generic[S]):
     """Those who share one filter under one name, in the order in which they take turns."""
 
-    __slots__ = ("_by_subscriber", "_turn", "group", "members", "topic_filter")
+    __slots__ = ("_by_subscriber", "_turn", "members", "shared_filter")
 
     def __init__(self, group: str, topic_filter: str) -> None:
-        self.group = group
-        self.topic_filter = topic_filter
+        self.shared_filter = f"{SHARE_PREFIX}{group}/{topic_filter}"
         self.members: tuple[Match[S], ...] = ()
         self._by_subscriber: dict[S, Match[S]] = {}
         self._turn = 0

@@ -126,4 +126,3 @@ def _announce_limits(broker: MessageBroker, properties: Properties) -> None:
     properties["receive_maximum"] = broker.limits.receive_maximum
     properties["maximum_packet_size"] = broker.limits.max_packet_bytes
     properties["topic_alias_maximum"] = TOPIC_ALIAS_MAXIMUM
-    properties["shared_subscription_available"] = 0

@@ -144,7 +144,8 @@ class LastingSession(Session):
             super().deliver(delivery, now)
         else:
             message, identifiers = delivery.publish.message, delivery.subscription_identifiers
-            self._backing.committer.enqueue(self, QueueEntry(message, delivery.qos, delivery.is_retain, identifiers))
+            entry = QueueEntry(message, delivery.qos, delivery.is_retain, identifiers, delivery.shared_filter)
+            self._backing.committer.enqueue(self, entry)
 
     @property
     def is_queue_half_full(self) -> bool:

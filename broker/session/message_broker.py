@@ -13,6 +13,7 @@ from broker.routing.topic_filter import matches
 from broker.session.outgoing import OutgoingPublish
 from broker.session.session import Delivery, Session, SessionLimits
 from broker.session.sessions import Sessions
+from broker.session.sharing import Sharing
 from broker.wire.properties import encode_properties
 from store.model import RETAIN_FLAG, Message
 from store.session_store import QueueEntry, encode_entry
@@ -87,7 +88,10 @@ class MessageBroker:
         self.wall_ms = wall_ms
         self.tree: SubscriptionTree[Session] = SubscriptionTree()
         self.counters = Counters()
-        self.sessions = Sessions(self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters)
+        self.sharing = Sharing(self)
+        self.sessions = Sessions(
+            self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters, self.sharing
+        )
         self.has_restored = asyncio.Event()
         self.sys_messages: dict[str, bytes] = {}
         self.committer: Committer
@@ -97,10 +101,13 @@ class MessageBroker:
 
     def prepare(self, batch: Batch) -> None:
         """Add to a commit what its messages put into the queues of sessions that last, connected or not."""
-        if not self.sessions.lasting:
+        has_lasting, has_groups = self.sessions.lasting > 0, self.tree.group_count > 0
+        if not has_lasting and not has_groups:
             return
         for message in batch.messages:
-            if message.qos:
+            if has_groups:
+                self.sharing.prepare(batch, message)
+            if message.qos and has_lasting:
                 encoded: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
                 for match in self.tree.match(message.topic_name):
                     if match.qos and match.subscriber.is_lasting and not _is_own(match, message):
@@ -128,6 +135,8 @@ class MessageBroker:
             if subscribers := match(message.topic_name):
                 now = now or self.monotonic()
                 self._deliver(message, subscribers, now)
+        if batch.shared:
+            self.sharing.deliver(batch, self.monotonic())
         self.counters.messages_received += len(batch.messages)
 
     def _deliver(self, message: Message, subscribers: tuple[Match[Session], ...], now: float) -> None:

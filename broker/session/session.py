@@ -57,6 +57,7 @@ class Delivery:
     is_released: bool = False  # PUBREC came: PUBREL is what is sent again
     sequence_number: int = 0  # of its entry in the store, and that entry's size: for a session that lasts
     entry_bytes: int = 0
+    shared_filter: str = ""  # of the shared subscription that it came by: goes to another member if this session ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
 from broker.session.lasting_session import Backing, LastingSession
 from broker.session.session import Attachment, Session, SessionLimits
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from broker.routing.subscription_tree import SubscriptionTree
     from broker.session.message_broker import Counters
+    from broker.session.sharing import Sharing
     from broker.wire.connect import Will
     from store.session_store import StoredSession
 
@@ -41,6 +43,7 @@ class Sessions:
         publish_will: Callable[[str, Will], None],
         wall_ms: Callable[[], int],
         counters: Counters,
+        sharing: Sharing,
     ) -> None:
         self._tree = tree
         self._limits = limits
@@ -48,6 +51,7 @@ class Sessions:
         self._publish_will = publish_will
         self._wall_ms = wall_ms
         self._counters = counters
+        self._sharing = sharing
         self._by_client_id: dict[str, Session] = {}
         self.lasting = 0
 
@@ -144,11 +148,16 @@ class Sessions:
             self._publish(session)  # [v5 MQTT-3.1.2-10] when the session ends, whatever delay is left
         for topic_filter in session.subscriptions:
             self._tree.unsubscribe(topic_filter, session)
+        is_sharing = any(parse_shared(topic_filter) for topic_filter in session.subscriptions)
         session.subscriptions.clear()
         del self._by_client_id[session.client_id]
-        if isinstance(session, LastingSession):
+        if not isinstance(session, LastingSession):
+            self._sharing.session_ended(session)
+        else:
             self.lasting -= 1
             session.forget_loaded()
+            if is_sharing:
+                self._sharing.lasting_session_ended(session, self.backing)
             self.backing.committer.operate(session_store.delete(session.client_id))
 
     def _publish(self, session: Session) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
 from broker.routing.topic_filter import is_valid_topic_filter, is_wildcard, literal_prefix, matches
 from broker.session.session import Delivery
@@ -42,7 +43,8 @@ def subscribe(client: Client, broker: MessageBroker, session: Session, packet: S
         )
         is_new = broker.tree.subscribe(wanted.topic_filter, session, options)
         session.subscriptions[wanted.topic_filter] = options
-        if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new):
+        is_shared = parse_shared(wanted.topic_filter) is not None  # gets no retained messages: §4.8.2
+        if not is_shared and (wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new)):
             retained.append((wanted.topic_filter, options))
 
     def remembered() -> None:
@@ -70,8 +72,6 @@ def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet:
 
 
 def _refusal(broker: MessageBroker, session: Session, wanted: Subscription) -> ReasonCode | None:
-    if wanted.topic_filter.startswith("$share/"):
-        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if not is_valid_topic_filter(wanted.topic_filter, broker.limits.max_topic_levels):
         return ReasonCode.TOPIC_FILTER_INVALID
     if session.is_full and wanted.topic_filter not in session.subscriptions:

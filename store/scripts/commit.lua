@@ -4,7 +4,8 @@
 -- ARGV  commit number, marker's time to live in s, frame ("" for none), most retained messages,
 --       most messages and bytes of a session's queue, operations (msgpack, "" for none), number of retained pairs,
 --       then these pairs (topic name, frame or ""), then entries that operations name by their index
--- An operation is {'enqueue', session key, queue key, entry} or {command, key, arguments …}.
+-- An operation is {'enqueue', session key, queue key, entry}, {'rename', key, new key, time to live in s} or
+-- {command, key, arguments …}.
 -- Returns {1 if stored now or 0 if an earlier try had stored it, retained messages refused for lack of room,
 --          for each enqueue the sequence number it got, 0 if the queue is full, -1 if the session is gone}.
 -- A commit is tried again when its outcome is unknown; its number, which only grows, makes the repeat harmless.
@@ -51,6 +52,11 @@ if ARGV[7] ~= '' then
   for _, operation in ipairs(cmsgpack.unpack(ARGV[7])) do
     if operation[1] == 'enqueue' then
       numbers[#numbers + 1] = enqueue(KEYS[operation[2]], KEYS[operation[3]], ARGV[entries_at + operation[4]])
+    elseif operation[1] == 'rename' then
+      if redis.call('EXISTS', KEYS[operation[2]]) == 1 then
+        redis.call('RENAME', KEYS[operation[2]], KEYS[operation[3]])
+        redis.call('EXPIRE', KEYS[operation[3]], operation[4])
+      end
     else
       redis.call(operation[1], KEYS[operation[2]], unpack(operation, 3))
     end

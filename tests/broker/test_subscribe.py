@@ -110,26 +110,3 @@ def test_deep_topics_are_bounded(
     assert all(packet.body[-1] >= 0x80 for packet in answer if version == 5)
     assert all(packet.type != mqtt.PUBACK for packet in answer if version < 5)
     bystander.ping()
-
-
-@only_5
-def test_v5_shared_subscriptions_are_as_announced(
-    open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str]
-) -> None:
-    """MQTT 5.0 §3.2.2.3.13 and §4.8.2: refused with 0x9E where announced as unavailable, else served."""
-    first, topic = open_client(), name()
-    is_available = first.connect(name()).value(0x2A) != 0
-    codes = first.subscribe((f"$share/group/{topic}", 1))
-    if not is_available:
-        assert codes == (0x9E,)
-        return
-    assert codes == (1,)
-    second = client(name())
-    second.subscribe((f"$share/group/{topic}", 1), ("marker" + topic, 1))
-    first.subscribe(("marker" + topic, 1))
-    publisher = client(name())
-    for number in range(20):
-        publisher.publish(topic, b"%d" % number, qos=1)
-    publisher.publish("marker" + topic, qos=1)
-    received = [*first.receive_up_to("marker" + topic), *second.receive_up_to("marker" + topic)]
-    assert sorted(int(each.payload) for each in received) == list(range(20))

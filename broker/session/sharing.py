@@ -1,0 +1,120 @@
+"""Shared subscriptions at work: one member of a group for each message, another one when it leaves (MQTT 5.0 §4.8.2).
+
+A message's member is chosen when its commit leaves, so that what a member that lasts gets is in its queue with the same
+commit. What a session that ends had not acknowledged goes to another member, where `may_go_to_another` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+from broker.commit.batch import SharedDelivery
+from broker.routing.shared_subscription import may_go_to_another
+from broker.session.session import Delivery
+from store import session_store
+from store.link import LinkDownError
+from store.session_store import QueueEntry, encode_entry
+
+if TYPE_CHECKING:
+    from broker.commit.batch import Batch
+    from broker.routing.subscription_tree import Match
+    from broker.session.lasting_session import Backing, LastingSession
+    from broker.session.message_broker import MessageBroker
+    from broker.session.session import Session
+    from store.model import Message
+
+log = logging.getLogger(__name__)
+
+
+class Sharing:
+    """Hands messages to members of groups."""
+
+    def __init__(self, broker: MessageBroker) -> None:
+        self._broker = broker
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- a new message
+
+    def prepare(self, batch: Batch, message: Message) -> None:
+        """Choose a member of each group that shares a matching filter, and put its copy into its queue if it lasts."""
+        for group in self._broker.tree.match_shared(message.topic_name):
+            member = group.choose(_is_ready)
+            if member is None:
+                continue
+            if member.subscriber.is_lasting and message.qos and member.qos:
+                entry = _entry(message, member, group.shared_filter)
+                batch.enqueue(cast("LastingSession", member.subscriber), entry, encode_entry(entry))
+            else:
+                batch.shared.append(SharedDelivery(message, group.shared_filter, member))
+
+    def deliver(self, batch: Batch, now: float) -> None:
+        """Send what `prepare` chose a member for; one that has left meanwhile is replaced."""
+        for message, shared_filter, member in batch.shared:
+            if member.subscriber.attachment is None:
+                self._to_another(message, shared_filter)
+            else:
+                self._send(message, shared_filter, member, now)
+
+    # --- a member leaves
+
+    def session_ended(self, session: Session) -> None:
+        """Give what a session without a queue in the store had not acknowledged to other members, in order."""
+        sent = [(each, True) for each in session.in_flight.values() if not each.is_released]
+        for delivery, is_sent in [*sent, *((each, False) for each in session.queue)]:
+            if delivery.shared_filter and may_go_to_another(delivery.qos, is_sent=is_sent):
+                self._to_another(delivery.publish.message, delivery.shared_filter)
+
+    def lasting_session_ended(self, session: LastingSession, backing: Backing) -> None:
+        """Do the same for one whose queue is in the store; the queue is put aside with the commit that ends the session."""
+
+        def is_set_aside() -> None:
+            task = asyncio.get_running_loop().create_task(self._share_out(session.client_id, backing))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        backing.committer.operate(session_store.set_aside(session.client_id), is_set_aside)
+
+    async def _share_out(self, client_id: str, backing: Backing) -> None:
+        try:
+            async for entry, is_sent in session_store.read_aside(backing.link, client_id):
+                if entry.shared_filter and may_go_to_another(entry.qos, is_sent=is_sent):
+                    self._to_another(entry.message, entry.shared_filter)
+        except LinkDownError:
+            log.warning("The store is away: what an ended session had not acknowledged reaches no other member.")
+        backing.committer.operate(session_store.drop_aside(client_id))
+
+    def _to_another(self, message: Message, shared_filter: str) -> None:
+        group = self._broker.tree.shared_group(shared_filter)
+        member = group.choose(_is_ready) if group is not None else None
+        if member is None:
+            self._broker.counters.messages_dropped += 1
+        elif member.subscriber.is_lasting and message.qos and member.qos:
+            entry = _entry(message, member, shared_filter)
+            self._broker.committer.enqueue(cast("LastingSession", member.subscriber), entry)
+        else:
+            self._send(message, shared_filter, member, self._broker.monotonic())
+
+    def _send(self, message: Message, shared_filter: str, member: Match[Session], now: float) -> None:
+        publish = self._broker.outgoing(message, now)
+        if publish.is_expired(now):
+            self._broker.counters.messages_dropped += 1
+            return
+        is_retain = message.is_retain and member.retain_as_published
+        qos = min(message.qos, member.qos)  # [v5 MQTT-4.8.2-3]
+        delivery = Delivery(publish, qos, is_retain, member.subscription_identifiers)
+        delivery.shared_filter = shared_filter
+        member.subscriber.deliver(delivery, now)
+        self._broker.counters.messages_delivered += 1
+
+
+def _is_ready(session: Session) -> bool:
+    attachment = session.attachment
+    return attachment is not None and attachment.is_writable and not session.is_queue_half_full
+
+
+def _entry(message: Message, member: Match[Session], shared_filter: str) -> QueueEntry:
+    is_retain = message.is_retain and member.retain_as_published
+    qos = min(message.qos, member.qos)  # [v5 MQTT-4.8.2-3]
+    return QueueEntry(message, qos, is_retain, member.subscription_identifiers, shared_filter)
