@@ -1,4 +1,4 @@
-"""Entry point: `python -m emulator fleet …`. See `python -m emulator fleet --help`."""
+"""Entry point: `python -m emulator fleet …` and `python -m emulator gateway …`; each has a --help."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import ExitStack
 
 from emulator.fleet import arguments
 from emulator.fleet.fleet import FirstConnectionError, Fleet
+from emulator.gateway import arguments as gateway_arguments
+from emulator.gateway.control import ControlError, ask
+from emulator.gateway.formation import ActionError
+from emulator.gateway.gateway import Gateway, GatewayError
 
 
 def main(argv: list[str]) -> int:
     """Run the emulator that `argv` asks for and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m emulator", description="Emulate what connects to the broker.")
+    parser = argparse.ArgumentParser(prog="python -m emulator", description="Emulate what surrounds the broker.")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     fleet_parser = kinds.add_parser("fleet", help="devices that publish telemetry", description=arguments.DESCRIPTION)
     arguments.add_to(fleet_parser)
+    gateway_parser = kinds.add_parser(
+        "gateway", help="the platform's TCP Gateway and its containers", description=gateway_arguments.DESCRIPTION
+    )
+    gateway_arguments.add_to(gateway_parser)
     given = parser.parse_args(argv)
+    environ = os.environ  # noqa: TID251  an entry point hands the environment on
     try:
-        options = arguments.read(given, os.environ)  # noqa: TID251  an entry point hands the environment on
+        if given.kind == "gateway":
+            return run_gateway(gateway_arguments.read(given, environ))
+        options = arguments.read(given, environ)
     except ValueError as error:
-        fleet_parser.error(str(error))
+        (gateway_parser if given.kind == "gateway" else fleet_parser).error(str(error))
     return run_fleet(options)
 
 
@@ -32,6 +44,20 @@ def run_fleet(options: arguments.Options) -> int:
     except FirstConnectionError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def run_gateway(options: gateway_arguments.Options) -> int:
+    """Run one gateway to its end, or have the running one do something: 0 when that went well, else 1."""
+    try:
+        if options.action is not None:
+            print(ask(options.control, options.action))
+            return 0
+        with ExitStack() as opened:
+            asyncio.run(Gateway(options, opened).run())
+    except (GatewayError, ControlError, ActionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
