@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PORTS = range(21_000, 32_000)  # below those that systems give to outgoing connections, which would take them
-READY_TIMEOUT_S = 60  # the platform's Boot Timeout Error
-PROBE_INTERVAL_S = 0.1
+PROBE_INTERVAL_S, PROBE_TIMEOUT_S = 0.1, 5.0
 PF_EXITING = 0x4  # linux/sched.h: the process is being taken down; set before its sockets are closed
+HAS_PROC = Path("/proc/self/stat").exists()  # elsewhere only its own kills tell the gateway
+OUTPUT_TIMEOUT_S = 1.0  # for the last lines, should a process outside the container hold its output open
 _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 
@@ -83,15 +84,15 @@ class Container(asyncio.SubprocessProtocol):
         self.pid = transport.get_pid() or 0
         self._console.say(f"started on port {self.port}", self.label)
 
-    async def await_ready(self) -> None:
+    async def await_ready(self, timeout_s: float) -> None:
         """Return when it accepts a TCP connection. Raises BootError when it ends before, or takes too long."""
         while not await self._is_accepting():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.ended.wait(), PROBE_INTERVAL_S)
             if self.status is not None:
                 raise BootError(f"{self.label} ended with {outcome(self.status)} before it accepted a connection")
-            if self.age_s > READY_TIMEOUT_S:
-                raise BootError(f"{self.label} accepted no connection on PORT within {READY_TIMEOUT_S} s")
+            if self.age_s > timeout_s:
+                raise BootError(f"{self.label} accepted no connection on PORT within {timeout_s:g} s")
         self.ready_after_s = self.age_s
         self._console.say(f"ready after {self.ready_after_s:.2f} s", self.label)
 
@@ -139,9 +140,18 @@ class Container(asyncio.SubprocessProtocol):
             self.left_after_s = time.monotonic() - self._terminated_s
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies only
             os.killpg(self.pid, signal.SIGKILL)
+        asyncio.get_running_loop().call_later(OUTPUT_TIMEOUT_S, self._close)
+        self.on_end(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  of SubprocessProtocol
+        """All it printed has been read."""
+        self._close()
         self._console.finish(self.label)
         self.ended.set()
-        self.on_end(self)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _send(self, signal_number: signal.Signals) -> None:
         if self._transport is not None:
@@ -155,7 +165,7 @@ class Container(asyncio.SubprocessProtocol):
 
     async def _is_accepting(self) -> bool:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(HOST, self.port), READY_TIMEOUT_S)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(HOST, self.port), PROBE_TIMEOUT_S)
         except (OSError, TimeoutError):
             return False
         writer.close()
@@ -177,7 +187,7 @@ def _is_exiting(pid: int) -> bool:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
+        return HAS_PROC  # it is gone already
     return bool(int(fields[6]) & PF_EXITING)  # proc(5): field 9, flags
 
 

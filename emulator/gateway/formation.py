@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emulator.gateway.console import Console
     from emulator.gateway.forwarding import Forwarder
 
+READY_TIMEOUT_S = 60  # the platform's Boot Timeout Error
 GRACE_S = 30  # from SIGTERM to SIGKILL
 
 
@@ -132,6 +133,8 @@ class Formation:
         if container is None:
             raise ActionError(f"no {container_name(action.number or 0)} serves")
         {"kill": container.kill, "stop": container.pause, "cont": container.resume}[action.verb]()
+        if action.verb == "kill":
+            await container.ended.wait()
         return f"{container.label} got SIG{action.verb.upper()}"
 
     async def _status(self, _action: Action) -> str:
@@ -188,7 +191,7 @@ class Formation:
         self._totals.containers += 1
         try:
             await container.start(release.command, release.root, release.environ)
-            await container.await_ready()
+            await container.await_ready(READY_TIMEOUT_S)
         except BaseException:
             self._totals.never_ready += 1
             self._give_up(container)

@@ -118,12 +118,13 @@ class Gateway:
             await self._perform(action)
 
     async def _perform(self, action: Action) -> str:
-        task = asyncio.current_task()
-        if task is not None:
-            self._performing.add(task)
-            task.add_done_callback(self._performing.discard)
+        task = asyncio.create_task(self._formation.perform(action))
+        self._performing.add(task)
+        task.add_done_callback(self._performing.discard)
         try:
-            answer = await self._formation.perform(action)
+            answer = await task
+        except asyncio.CancelledError:
+            raise ActionError(f"{action} failed: the gateway stops") from None
         except ActionError as error:
             self._console.say(str(error))
             raise
