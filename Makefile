@@ -1,7 +1,7 @@
 # Everything one needs day to day. Wants Python 3.11 to 3.14 and make; the rest sets itself up in .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench docs screenshots clean
+.PHONY: help run platform test check format bench docs screenshots clean
 
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
 	command -v $$python >/dev/null 2>&1 && echo $$python && break; done)
@@ -14,6 +14,9 @@ help: ## show this list
 
 run: $(READY) ## run the application here, with a store and a demo fleet
 	@exec $(BIN)/python -m local
+
+platform: $(READY) ## as run, with three brokers behind an emulated TCP Gateway, deployed every minute
+	@exec $(BIN)/python -m local platform
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -25,7 +25,8 @@ class LaunchError(Exception):
 class Plan:
     """`processes`: type -> command line. `provided`: credentials that came from the user's own environment.
 
-    `redis_url` is empty when the launcher is to start a store of its own.
+    `redis_url` is empty when the launcher is to start a store of its own. `gateway_control` is the control socket of the
+    TCP Gateway in front of the brokers, None without one.
     """
 
     root: Path
@@ -37,6 +38,7 @@ class Plan:
     redis_url: str
     is_demo: bool
     environ: Mapping[str, str]
+    gateway_control: Path | None = None
 
     @property
     def broker_url(self) -> str:

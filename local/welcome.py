@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from local.plan import HOST
@@ -26,10 +27,22 @@ def welcome(plan: Plan) -> str:
         f"  Broker      {plan.broker_url}",
         f"              user {user['MQTT_USERNAME']}, password {_shown(plan, 'MQTT_PASSWORD')}",
         "  Try it      " + publish_command(plan),
+        *_gateway_lines(plan),
         "",
         f"  Ctrl-C stops everything; data and passwords stay in {_relative(plan)}/.",
         "",
     ])  # fmt: skip
+
+
+def _gateway_lines(plan: Plan) -> list[str]:
+    if plan.gateway_control is None:
+        return []
+    command = [sys.executable, "-m", "emulator", "gateway", "--control", str(plan.gateway_control), "status"]
+    return [
+        "  Gateway     in front of the brokers; deploys every minute (local/platform.schedule)",
+        "              " + shlex.join(command),
+        "              or deploy, restart, scale 5, kill tcp-1, stop tcp-1, cont tcp-1",
+    ]
 
 
 def publish_command(plan: Plan) -> str:
