@@ -95,6 +95,8 @@ class Formation:
         self._forwarder.serve(())
         for container in list(self._serving.values()):
             self._retire(container)
+        for container in self._alive:
+            container.resume()  # frozen by an action, it could not hear SIGTERM
         hurry = asyncio.create_task(is_hurried.wait())
         while self._leaving and not hurry.done():
             await asyncio.wait({hurry, *self._leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -249,7 +251,7 @@ class Formation:
 
     def _record(self, container: Container) -> None:
         words, left_after_s = outcome(container.status or 0), container.left_after_s
-        after = "" if left_after_s is None else f" {left_after_s:.2f} s after SIGTERM"
+        after = "" if left_after_s is None else f", {left_after_s:.2f} s after SIGTERM"
         self._console.say(f"ended with {words}{after}", container.label)
         ready_after_s, is_late = container.ready_after_s, container.was_killed_late
         self._totals.endings.append(Ending(container.label, words, ready_after_s, left_after_s, is_late))

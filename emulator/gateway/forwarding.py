@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from emulator.gateway.balancing import RoundRobin
@@ -229,5 +228,4 @@ class Forwarder:
             task.cancel()
         for connection in list(self._connections):
             connection.reset()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._connecting)
+        await asyncio.gather(*self._connecting, return_exceptions=True)

@@ -54,5 +54,5 @@ def _counted(counter: Counter[str]) -> str:
 
 def _ending_line(ending: Ending) -> str:
     ready = "never ready" if ending.ready_after_s is None else f"ready after {ending.ready_after_s:.2f} s"
-    left = "" if ending.left_after_s is None else f" {ending.left_after_s:.2f} s after SIGTERM"
+    left = "" if ending.left_after_s is None else f", {ending.left_after_s:.2f} s after SIGTERM"
     return f"  {ending.label:<14}{ready}, ended with {ending.outcome}{left}"

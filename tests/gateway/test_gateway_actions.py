@@ -158,6 +158,12 @@ def test_a_signal_ends_all_containers_in_order(gateway: GatewayProcess, signal_n
     assert not gateway.control.exists()
 
 
+def test_a_frozen_container_leaves_in_order_when_the_gateway_stops(gateway: GatewayProcess):
+    gateway.start("--containers", "2")
+    gateway.act("stop tcp-1")
+    assert "2 status 0;" in gateway.summary()
+
+
 def test_a_killed_gateway_leaves_no_container(gateway: GatewayProcess):
     gateway.start("--containers", "2")
     assert all(map(is_alive, gateway.container_pids))

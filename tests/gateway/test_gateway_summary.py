@@ -33,8 +33,8 @@ def test_a_run_with_everything():
         "actions         2 deploy, 1 kill; failed: 1 scale",
         "containers      3 started, 1 never ready; ready after 1.50 s (longest 1.50)",
         "ended           1 status 0, 1 SIGKILL, 1 status 3; after SIGTERM within 30.00 s (longest 30.00), 1 needed SIGKILL",
-        "  tcp-1[10]     ready after 0.50 s, ended with status 0 0.25 s after SIGTERM",
-        "  tcp-2[11]     ready after 1.50 s, ended with SIGKILL 30.00 s after SIGTERM",
+        "  tcp-1[10]     ready after 0.50 s, ended with status 0, 0.25 s after SIGTERM",
+        "  tcp-2[11]     ready after 1.50 s, ended with SIGKILL, 30.00 s after SIGTERM",
         "  tcp-3[12]     never ready, ended with status 3",
     ]
 
