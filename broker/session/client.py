@@ -57,6 +57,7 @@ class Client:
 
     __slots__ = (
         "_is_accepted",
+        "_is_resumed",
         "_network",
         "_received_ms",
         "_tasks",
@@ -73,7 +74,7 @@ class Client:
         self._received_ms = 0
         self._topics: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_accepted = False
+        self._is_accepted = self._is_resumed = False
         self.protocol = ServerConnection(broker.limits, known_topics, broker.monotonic())
         self.session: Session | None = None
         self.is_closing = False
@@ -168,7 +169,7 @@ class Client:
         """Answer CONNECT with success, send what waited for the client, and go on reading."""
         self._network.wake()
         self.protocol.accept(connack, keep_alive_s)
-        self._is_accepted = True
+        self._is_accepted, self._is_resumed = True, connack.is_session_present
         now = self.broker.monotonic()
         if self.session is not None:
             self.session.send_again(now)
@@ -223,7 +224,9 @@ class Client:
 
     def _complete_publish(self, packet_id: int, is_known: bool) -> None:
         if not self.is_closing:
-            code = 0 if is_known or not self.protocol.is_v5 else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+            # In a resumed session it was released before, and only PUBCOMP was lost: «not an error during recovery».
+            is_complete = is_known or self._is_resumed or not self.protocol.is_v5
+            code = 0 if is_complete else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
             self._network.wake()
             self.protocol.complete_publish(packet_id, code)
 

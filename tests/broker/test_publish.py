@@ -121,6 +121,18 @@ def test_pubrel_for_an_unknown_identifier_is_answered(
     publisher.ping()
 
 
+@only_5
+def test_v5_pubrel_is_completed_again_in_a_resumed_session(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
+    """Its PUBCOMP may have been lost: MQTT 5.0 §3.7.2.1, 0x92 «is not an error during recovery», so it is no failure."""
+    client_id, lasting = name(), {"clean": False, "props": [(mqtt.SESSION_EXPIRY_INTERVAL, 60)]}
+    client(client_id, **lasting).close()
+    back = client(client_id, **lasting)
+    back.send(mqtt.acknowledgement(mqtt.PUBREL, 9))
+    assert mqtt.read_acknowledgement(5, back.receive(mqtt.PUBCOMP)).codes == (0,)
+
+
 @pytest.mark.parametrize("packet_type", [mqtt.PUBACK, mqtt.PUBCOMP])
 def test_acknowledgements_of_unknown_identifiers_are_harmless(
     client: Callable[..., RawClient], name: Callable[[], str], packet_type: int
