@@ -58,7 +58,8 @@ const commands = {
   subscribe({ number, client, filter, options }) {
     clients.get(client).subscribe(filter, options, (error, granted, packet) => {
       const codes = packet?.granted ?? error?.packet?.granted;
-      tell({ number, result: codes.map((code) => code.qos ?? code)[0] });
+      if (codes) tell({ number, result: codes.map((code) => code.qos ?? code)[0] });
+      else told(number)(error);
     });
   },
 
