@@ -18,6 +18,7 @@ from broker.cluster.node import Node, new_node_id
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.host.authentication import PasswordAuthenticator
+from broker.host.interface import Event, PluginConfigurationError
 from broker.net.door import Doors
 from broker.net.server import Server
 from broker.projector.child import ProjectorProcess
@@ -25,6 +26,7 @@ from broker.projector.lag import Lag
 from broker.protocol.limits import ConnectionLimits
 from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
+from broker.session.plugin_port import PluginPort, tell_stored
 from broker.session.session import SessionLimits
 from broker.start import BAD_SETTINGS_STATUS
 from broker.sys_topics import SysTopics
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from broker.commit.batch import Batch
+    from broker.host.plugin_host import PluginHost
     from settings import Settings
     from store.answers import StoreStatus
 
@@ -68,27 +71,35 @@ class Application:
         self._stopping = asyncio.Event()
         self._has_looked_at_store = False
         self._background: asyncio.Task[None] | None = None
+        self._plugins: PluginHost | None = None
+        self._do_plugins_hear_stored = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
 
         Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured.
         """
-        if self._settings.broker_config:
-            log.error(
-                "BROKER_CONFIG is set, but plugins are not connected to the broker yet (docs/roadmap.md): unset it."
-            )
-            return BAD_SETTINGS_STATUS
         try:
             self._doors = Doors.of(self._settings)
-        except SettingsError as error:
-            log.error("%s", error)  # noqa: TRY400  one line; where it was found helps nobody
+            self._build()
+            self._load_plugins()
+        except (SettingsError, PluginConfigurationError) as error:
+            for problem in error.problems:
+                log.error("%s", problem)  # noqa: TRY400  one line; where it was found helps nobody
             return BAD_SETTINGS_STATUS
-        self._build()
+        try:
+            return await self._run()
+        finally:
+            if self._plugins is not None:
+                await self._plugins.stop()
+
+    async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         settings = self._settings
+        if self._plugins is not None:
+            await self._plugins.start()
         try:
             await self._server.listen(settings.host, settings.port)
         except OSError as error:
@@ -148,6 +159,19 @@ class Application:
             self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms
         )
 
+    def _load_plugins(self) -> None:
+        """Load what BROKER_CONFIG names; without it no part of amqtt is imported. Raises PluginConfigurationError."""
+        settings = self._settings
+        if not settings.broker_config:
+            return
+        from broker.host.plugin_host import PluginHost  # noqa: PLC0415
+
+        port = PluginPort(self._broker)
+        self._plugins = self._broker.plugins = PluginHost.load(settings.broker_config, port, settings.plugin_timeout_s)
+        self._do_plugins_hear_stored = any(
+            self._plugins.listens(event) for event in (Event.MESSAGE_BROADCAST, Event.RETAINED_MESSAGE)
+        )
+
     def _link_is_up(self) -> None:
         self._committer.link_is_up()
         if not self._has_looked_at_store:
@@ -168,6 +192,8 @@ class Application:
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         self._broker.stored(batch, sequence_numbers)
         self._server.flush()
+        if self._plugins is not None and self._do_plugins_hear_stored:
+            tell_stored(self._plugins, batch.messages)
 
     async def _restore_sessions(self) -> None:
         """Take over the sessions in the store, as soon as it answers."""
@@ -197,6 +223,8 @@ class Application:
         restoring = asyncio.create_task(self._restore_sessions())
         for task in [*tasks, restoring]:
             task.add_done_callback(self._part_ended)
+        if self._plugins is not None:
+            await self._plugins.serving()
         await self._stopping.wait()
         await self._drain()
         await _cancel([*tasks, restoring])
@@ -213,8 +241,12 @@ class Application:
         log.info("Stopping: finishing the commit under way, closing %d connections.", len(self._server.connections))
         self._server.stop_listening()
         self._server.stop_reading()
+        if self._plugins is not None:
+            await self._plugins.draining()
         await self._store_rest()
         await self._server.close_connections()
+        if self._plugins is not None:
+            await self._plugins.stop()  # before the last commit: what they still publish is in it
         await self._store_rest()
 
     async def _store_rest(self) -> None:
@@ -244,6 +276,7 @@ class Application:
             **asdict(self._doors.counts),
             "retained_refused": committer.refused_retained,
             "commits": committer.commits,
+            "plugin_events_dropped": 0 if self._plugins is None else self._plugins.dropped_events,
             "backlog_bytes": committer.backlog_bytes,
             "is_congested": int(committer.is_congested),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.session.client import Client
 
@@ -16,11 +16,12 @@ LINGER_S = 5.0
 class Connection(asyncio.Protocol):
     """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
 
-    __slots__ = ("_server", "_waiting", "client", "is_writable", "transport", "unwritable_since")
+    __slots__ = ("_is_held", "_server", "_waiting", "client", "is_writable", "transport", "unwritable_since")
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._waiting: list[asyncio.Future[None]] = []
+        self._is_held = False
         self.client = Client(server.broker, self, server.known_topics)
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
@@ -102,6 +103,21 @@ class Connection(asyncio.Protocol):
             if not each.done():
                 each.set_result(None)
 
+    def hold_reading(self) -> None:
+        """Read nothing more, whatever the server says, until `release_reading`."""
+        self._is_held = True
+        self.pause_reading()
+
+    def release_reading(self) -> None:
+        """Read on, unless the server reads from nobody."""
+        self._is_held = False
+        if self._server.is_reading:
+            self.resume_reading()
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return what the socket's transport knows; None where it is gone."""
+        return None if self.transport is None else self.transport.get_extra_info(name)
+
     # --- called by the server
 
     def pause_reading(self) -> None:
@@ -110,6 +126,6 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
-        if self.transport is not None and not self.transport.is_closing():
+        """Read on, unless the client waits."""
+        if not self._is_held and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()

@@ -47,7 +47,7 @@ class Server:
         self._send_timeout_s = send_timeout_s
         self._listener: asyncio.Server | None = None
         self._dirty: list[Connection] = []
-        self._is_reading = True
+        self.is_reading = True
         self._all_closed = asyncio.Event()
 
     async def listen(self, host: str, port: int) -> None:
@@ -66,7 +66,7 @@ class Server:
         if len(self.connections) > self._max_connections:
             self.broker.counters.connections_refused += 1
             connection.abort()
-        elif not self._is_reading:
+        elif not self.is_reading:
             connection.pause_reading()
 
     def disconnected(self, connection: Connection) -> None:
@@ -91,7 +91,7 @@ class Server:
 
     def set_reading(self, *, is_reading: bool) -> None:
         """Stop or resume reading, on all connections at once."""
-        self._is_reading = is_reading
+        self.is_reading = is_reading
         for connection in self.connections:
             if is_reading:
                 connection.resume_reading()
@@ -111,7 +111,7 @@ class Server:
         if connection.unwritable_since + self._send_timeout_s < now:
             self.broker.counters.slow_clients_dropped += 1
             connection.abort()
-        elif self._is_reading and connection.client.protocol.deadline() < now and not connection.client.is_closing:
+        elif self.is_reading and connection.client.deadline() < now and not connection.client.is_closing:
             # While nothing is read, silence is not the client's fault.
             connection.client.time_out()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.net.layer import Layer
 
@@ -64,6 +64,10 @@ class TlsLayer(Layer):
         except ssl.SSLZeroReturnError:
             self._is_ended = True
         return b"".join(chunks)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what the socket's transport knows, and `ssl_object`."""
+        return self._tls if name == "ssl_object" else super().get_extra_info(name, default)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.protocol.connection import ServerConnection
 from broker.session.connecting import connect, may_publish
@@ -28,8 +28,12 @@ from store.model import DUP_FLAG, RETAIN_FLAG, Message
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from broker.host.plugin_client import PluginClient
     from broker.protocol.fast_publish import KnownTopics
+    from broker.session.delivery_gate import DeliveryGate
     from broker.session.message_broker import MessageBroker
+    from broker.session.network import Network
+    from broker.session.packet_gate import PacketGate
     from broker.session.session import Session
     from broker.wire.codec import Packet
     from broker.wire.connack import Connack
@@ -37,52 +41,44 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Network(Protocol):
-    """The socket of a client, as far as the client cares."""
-
-    is_writable: bool
-
-    def wake(self) -> None:
-        """Send what has been put into the client's output, at the end of this loop turn."""
-
-    def close(self) -> None:
-        """Send what is in the output, then close the socket."""
-
-    async def room(self) -> None:
-        """Return when the socket takes more."""
-
-
 class Client:
     """One network connection and, from CONNECT on, the session behind it."""
 
     __slots__ = (
         "_is_accepted",
+        "_is_lost",
         "_is_resumed",
-        "_network",
         "_received_ms",
         "_tasks",
         "_topics",
         "broker",
+        "delivery_gate",
         "is_closing",
+        "network",
+        "packet_gate",
+        "plugins",
         "protocol",
         "session",
     )
 
     def __init__(self, broker: MessageBroker, network: Network, known_topics: KnownTopics) -> None:
         self.broker = broker
-        self._network = network
+        self.network = network
         self._received_ms = 0
         self._topics: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_accepted = self._is_resumed = False
+        self._is_accepted = self._is_lost = self._is_resumed = False
         self.protocol = ServerConnection(broker.limits, known_topics, broker.monotonic())
         self.session: Session | None = None
         self.is_closing = False
+        self.plugins: PluginClient | None = None
+        self.packet_gate: PacketGate | None = None
+        self.delivery_gate: DeliveryGate | None = None
 
     @property
     def is_writable(self) -> bool:
         """Whether the socket takes more without its buffer growing past its bound."""
-        return self._is_accepted and self._network.is_writable
+        return self._is_accepted and self.network.is_writable
 
     def receive(self, data: bytes) -> None:
         """Act on received bytes."""
@@ -92,10 +88,33 @@ class Client:
         self._act_on(self.protocol.receive_data(data, now))
 
     def _act_on(self, packets: list[Packet]) -> None:
+        if self.packet_gate is not None:
+            self.packet_gate.take(packets)
+            return
         for packet in packets:
             self._HANDLERS[type(packet)](self, packet)
-        if self.protocol.is_closed and not self.is_closing:
+        self.acted_on_all()
+
+    def act_on(self, packet: Packet) -> None:
+        """Do what one packet asks for."""
+        self._HANDLERS[type(packet)](self, packet)
+
+    def acted_on_all(self) -> None:
+        """End the connection where its end is what came last."""
+        if self._is_lost:
+            self._end()
+        elif self.protocol.is_closed and not self.is_closing:
             self._closed_by_protocol()
+
+    def read_on(self) -> None:
+        """Read from the socket again; that it was silent meanwhile was not the client's doing."""
+        self.protocol.last_received = self.broker.monotonic()
+        self.network.release_reading()
+
+    def deadline(self) -> float:
+        """Return when `time_out` is due; never while packets wait for plugins."""
+        is_asking = self.packet_gate is not None and self.packet_gate.is_asking
+        return float("inf") if is_asking else self.protocol.deadline()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes more than this loop turn; it is cancelled with the connection."""
@@ -113,14 +132,14 @@ class Client:
         """Send one encoded packet."""
         output = self.protocol.output
         if not output:
-            self._network.wake()
+            self.network.wake()
         output.append(data)
 
     def acknowledge_publish(self, packet_id: int, qos: int) -> None:
         """Tell the client that the message it sent is stored."""
         if not self.is_closing:
             if not self.protocol.output:
-                self._network.wake()
+                self.network.wake()
             self.protocol.acknowledge_publish(packet_id, qos)
 
     def time_out(self) -> None:
@@ -137,7 +156,13 @@ class Client:
 
     def connection_lost(self) -> None:
         """Take note that the socket is gone: the will becomes due unless DISCONNECT had come before."""
+        self._is_lost = True
+        if self.packet_gate is None or not self.packet_gate.is_asking or self.is_closing:
+            self._end()
+
+    def _end(self) -> None:
         self.is_closing = True
+        self._tell_plugins_of_end()
         for task in self._tasks:
             task.cancel()
         session, self.session = self.session, None
@@ -150,26 +175,36 @@ class Client:
         if self.session is not None:
             self.session.send_queued(self.broker.monotonic())
 
+    def _tell_plugins_of_end(self) -> None:
+        plugins, self.plugins = self.plugins, None
+        if plugins is not None and self._is_accepted:
+            plugins.disconnected()
+
     def _closed_by_protocol(self) -> None:
         self.is_closing = True
+        self._tell_plugins_of_end()
         reason = self.protocol.close_reason
         if reason is not None:
             reasons = self.broker.counters.reasons
             reasons[reason.name] = reasons.get(reason.name, 0) + 1
             if reason in (ReasonCode.MALFORMED_PACKET, ReasonCode.PROTOCOL_ERROR):
                 self.broker.counters.protocol_errors += 1
-        self._network.close()
+        self.network.close()
 
     # --- CONNECT (§3.1)
 
     def _on_connect(self, packet: Connect) -> None:
+        self.network.hold_reading()  # what comes behind it would only collect
         self.start(connect(self, self.broker, packet))
 
     def accept(self, connack: Connack, keep_alive_s: int) -> None:
         """Answer CONNECT with success, send what waited for the client, and go on reading."""
-        self._network.wake()
+        self.network.wake()
         self.protocol.accept(connack, keep_alive_s)
         self._is_accepted, self._is_resumed = True, connack.is_session_present
+        if self.plugins is not None:
+            self.plugins.connected()
+        self.read_on()
         now = self.broker.monotonic()
         if self.session is not None:
             self.session.send_again(now)
@@ -188,7 +223,7 @@ class Client:
         if session is None or self.is_closing:
             return
         if topic_name[0] == "$" and not may_publish(self.broker, topic_name):
-            self._deny(packet)
+            self.deny(packet)
             return
         if topic_name not in self._topics:
             self._first_publish_to(topic_name)
@@ -209,13 +244,16 @@ class Client:
         if self.session is not None:
             self.broker.presence.published(self.session.client_id, topic_name)
 
-    def _deny(self, packet: Publish) -> None:
-        # $SYS belongs to the server. Before MQTT 5 there is no refusal, and an acknowledgement would say «stored»: close.
+    def deny(self, packet: Publish) -> None:
+        """Refuse a message. QoS 0 is dropped and counted: it has no answer in any version.
+
+        Before MQTT 5 there is no refusal, and an acknowledgement would say «stored»: close [v3.1.1 MQTT-3.3.5-2].
+        """
         self.broker.counters.publishes_denied += 1
-        if not self.protocol.is_v5:
+        if packet.qos and not self.protocol.is_v5:
             self.close(ReasonCode.NOT_AUTHORIZED)
         elif packet.qos:
-            self._network.wake()
+            self.network.wake()
             self.protocol.acknowledge_publish(packet.packet_id, packet.qos, ReasonCode.NOT_AUTHORIZED)
 
     def _on_pubrel(self, packet: Pubrel) -> None:
@@ -227,7 +265,7 @@ class Client:
             # In a resumed session it was released before, and only PUBCOMP was lost: «not an error during recovery».
             is_complete = is_known or self._is_resumed or not self.protocol.is_v5
             code = 0 if is_complete else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-            self._network.wake()
+            self.network.wake()
             self.protocol.complete_publish(packet_id, code)
 
     # --- the client's answers to what was sent
@@ -256,7 +294,7 @@ class Client:
 
     async def room(self) -> None:
         """Return after the next sign of progress: the peer has taken or sent something."""
-        await self._network.room()
+        await self.network.room()
 
     # --- DISCONNECT (§3.14)
 

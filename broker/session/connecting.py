@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
 from broker.session.lasting_session import LastingSession
+from broker.session.plugin_admission import admit, refusal_of_credentials
 from broker.session.sessions import TooManySessionsError
 from broker.wire.connack import Connack
 from broker.wire.packet_types import ProtocolVersion
@@ -27,12 +28,16 @@ LONGEST_KEEP_ALIVE_S = 65_535
 
 async def connect(client: Client, broker: MessageBroker, packet: Connect) -> None:
     """Answer CONNECT. One that needs the store waits for it, until CONNECT_TIMEOUT_S ends the connection."""
+    client_id = packet.client_id or f"auto-{uuid4().hex[:20]}"
     refusal = _judge(client, broker, packet)
+    if refusal is None and broker.plugins is not None:
+        refusal = await admit(client, broker.plugins, packet, client_id)
+    if client.is_closing:
+        return
     if refusal is not None:
         client.reject(refusal)
         return
     properties: Properties = {}
-    client_id = packet.client_id or f"auto-{uuid4().hex[:20]}"
     if not packet.client_id:
         properties["assigned_client_identifier"] = client_id  # [v5 MQTT-3.2.2-16]
     expiry_interval_s = _granted_expiry(client, broker, packet, properties)
@@ -73,9 +78,9 @@ def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
     if "authentication_method" in packet.properties:
         return ReasonCode.BAD_AUTHENTICATION_METHOD  # [v5 MQTT-4.12.0-1]
-    if not broker.authenticator.is_allowed(packet.username, packet.password):
-        has_credentials = packet.username is not None
-        return ReasonCode.BAD_USER_NAME_OR_PASSWORD if has_credentials else ReasonCode.NOT_AUTHORIZED
+    do_plugins_decide = broker.plugins is not None and broker.plugins.has_auth_plugins
+    if not do_plugins_decide and not broker.authenticator.is_allowed(packet.username, packet.password):
+        return refusal_of_credentials(packet)
     if packet.will is not None and not may_publish(broker, packet.will.topic_name):
         return ReasonCode.NOT_AUTHORIZED
     return None

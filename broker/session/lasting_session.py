@@ -166,11 +166,25 @@ class LastingSession(Session):
             and len(self.in_flight) < self.window
             and packet_id_of(self._loaded[0].number) not in self.in_flight
         ):
-            self._send_entry(attachment, self._loaded.popleft(), now)
+            is_allowed = self._may_send(attachment, self._loaded[0])
+            if is_allowed is None:
+                break  # the gate calls again when it knows
+            loaded = self._loaded.popleft()
+            if is_allowed:
+                self._send_entry(attachment, loaded, now)
+            else:
+                self._sent_to = max(self._sent_to, loaded.number)
+                self._remove(loaded.number, loaded.entry_bytes)
         if self._sent_to > before:
             self._backing.committer.sent(self.client_id, self._sent_to)
         if len(self._loaded) < LOW_LOADED and self._tail > self._loaded_to:
             self._load_more()
+
+    def _may_send(self, attachment: Attachment, loaded: Loaded) -> bool | None:
+        gate = attachment.delivery_gate
+        if gate is None or loaded.number in self._released:  # the client has that one already
+            return True
+        return gate.judge(loaded.entry.message.topic_name)
 
     def _send_entry(self, attachment: Attachment, loaded: Loaded, now: float) -> None:
         number, entry, packet_id = loaded.number, loaded.entry, packet_id_of(loaded.number)
@@ -185,7 +199,7 @@ class LastingSession(Session):
         elif (not is_repeat and delivery.publish.is_expired(now)) or not self._send_within(
             attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)
         ):
-            self._remove(delivery)
+            self._remove(number, loaded.entry_bytes)
             return
         self.in_flight[packet_id] = delivery
 
@@ -196,7 +210,7 @@ class LastingSession(Session):
         delivery = self.in_flight.get(packet_id)
         if delivery is not None and delivery.qos == qos:
             del self.in_flight[packet_id]
-            self._remove(delivery)
+            self._remove_sent(delivery)
             self.send_queued(now)
 
     def pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
@@ -204,7 +218,7 @@ class LastingSession(Session):
         delivery = self.in_flight.get(packet_id)
         if delivery is None or delivery.qos != 2 or reason_code >= ReasonCode.UNSPECIFIED_ERROR:
             if delivery is not None and delivery.qos == 2:
-                self._remove(delivery)
+                self._remove_sent(delivery)
             super().pubrec(packet_id, reason_code, now)
             return
         delivery.is_released = True
@@ -215,11 +229,13 @@ class LastingSession(Session):
         if self.attachment is not None and packet_id in self.in_flight:
             self.attachment.send(Pubrel(packet_id).encode(self.attachment.protocol.version))
 
-    def _remove(self, delivery: Delivery) -> None:
-        number = delivery.sequence_number
+    def _remove_sent(self, delivery: Delivery) -> None:
+        self._remove(delivery.sequence_number, delivery.entry_bytes, was_released=delivery.is_released)
+
+    def _remove(self, number: int, entry_bytes: int, *, was_released: bool = False) -> None:
         self._released.discard(number)
         self._backing.committer.operate(
-            session_store.acknowledge(self.client_id, number, delivery.entry_bytes, was_released=delivery.is_released)
+            session_store.acknowledge(self.client_id, number, entry_bytes, was_released=was_released)
         )
 
     # --- receiving QoS 2, and subscriptions

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.commit.batch import Batch
     from broker.commit.committer import Committer
     from broker.host.authentication import PasswordAuthenticator
+    from broker.host.plugin_host import PluginHost
     from broker.protocol.limits import ConnectionLimits
     from broker.session.lasting_session import LastingSession
     from broker.wire.connect import Will
@@ -94,6 +95,7 @@ class MessageBroker:
         )
         self.has_restored = asyncio.Event()
         self.sys_messages: dict[str, bytes] = {}
+        self.plugins: PluginHost | None = None
         self.committer: Committer
         self.retained: RetainedMessages
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from broker.protocol.connection import ServerConnection
     from broker.routing.subscription_tree import SubscriptionOptions
+    from broker.session.delivery_gate import DeliveryGate
     from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
     from broker.wire.connect import Will
@@ -31,6 +32,7 @@ class Attachment(Protocol):
     """The network connection a session is attached to, as far as sessions care."""
 
     protocol: ServerConnection
+    delivery_gate: DeliveryGate | None
 
     @property
     def is_writable(self) -> bool:
@@ -151,6 +153,12 @@ class Session:
     def deliver(self, delivery: Delivery, now: float) -> None:
         """Send a message, now or when there is room; QoS 0 to nobody or to a full socket is dropped."""
         attachment = self.attachment
+        if (
+            attachment is not None
+            and (gate := attachment.delivery_gate) is not None
+            and not gate.lets_through(delivery)
+        ):
+            return
         if delivery.qos == 0:
             if attachment is None:
                 return

@@ -12,7 +12,7 @@ from broker.wire.reason_codes import ReasonCode
 from store import session_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from broker.routing.subscription_tree import SubscriptionTree
     from broker.session.message_broker import Counters
@@ -46,7 +46,7 @@ class Sessions:
         sharing: Sharing,
     ) -> None:
         self._tree = tree
-        self._limits = limits
+        self.limits = limits
         self._max_sessions = max_sessions
         self._publish_will = publish_will
         self._wall_ms = wall_ms
@@ -57,6 +57,13 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._by_client_id)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_client_id.values())
+
+    def get(self, client_id: str) -> Session | None:
+        """Return a client's session, None where there is none."""
+        return self._by_client_id.get(client_id)
 
     def open(
         self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool
@@ -127,9 +134,9 @@ class Sessions:
 
     def _begin(self, client_id: str, *, is_lasting: bool) -> Session:
         session = (
-            LastingSession(client_id, self._limits, self._counters, self.backing)
+            LastingSession(client_id, self.limits, self._counters, self.backing)
             if is_lasting
-            else Session(client_id, self._limits, self._counters)
+            else Session(client_id, self.limits, self._counters)
         )
         self._by_client_id[client_id] = session
         self.lasting += is_lasting

@@ -16,6 +16,8 @@ from broker.wire.unsuback import Unsuback
 from store.link import LinkDownError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from broker.session.client import Client
     from broker.session.message_broker import MessageBroker
     from broker.session.session import Session
@@ -28,13 +30,20 @@ RETAINED_RETRY_S = 0.5
 Granted = list[tuple[str, SubscriptionOptions]]
 
 
-def subscribe(client: Client, broker: MessageBroker, session: Session, packet: Subscribe) -> None:
-    """Subscribe at once; SUBACK follows when the session remembers it, retained messages behind that."""
+def subscribe(
+    client: Client, broker: MessageBroker, session: Session, packet: Subscribe, not_authorized: Collection[str] = ()
+) -> None:
+    """Subscribe at once; SUBACK follows when the session remembers it, retained messages behind that.
+
+    `not_authorized`: the topic filters that plugins refuse.
+    """
     identifier = packet.properties.get("subscription_identifier", [0])[0]
     codes: list[int] = []
     retained: Granted = []
     for wanted in packet.subscriptions:
         refusal = _refusal(broker, session, wanted)
+        if refusal is None and wanted.topic_filter in not_authorized:
+            refusal = ReasonCode.NOT_AUTHORIZED
         codes.append(wanted.qos if refusal is None else refusal)
         if refusal is not None:
             continue
@@ -43,6 +52,8 @@ def subscribe(client: Client, broker: MessageBroker, session: Session, packet: S
         )
         is_new = broker.tree.subscribe(wanted.topic_filter, session, options)
         session.subscriptions[wanted.topic_filter] = options
+        if client.plugins is not None:
+            client.plugins.subscribed(wanted.topic_filter, wanted.qos)
         is_shared = parse_shared(wanted.topic_filter) is not None  # gets no retained messages: §4.8.2
         if not is_shared and (wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new)):
             retained.append((wanted.topic_filter, options))
@@ -63,6 +74,8 @@ def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet:
         was_there = session.subscriptions.pop(topic_filter, None) is not None
         broker.tree.unsubscribe(topic_filter, session)
         codes.append(0 if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
+        if was_there and client.plugins is not None:
+            client.plugins.unsubscribed(topic_filter)
 
     def remembered() -> None:
         if not client.is_closing:
