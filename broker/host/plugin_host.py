@@ -177,7 +177,7 @@ def _announce(configuration: PluginConfiguration, plugins: Sequence[BasePlugin])
     names = ", ".join(type(plugin).__name__ for plugin in plugins) or "none"
     notes = list(configuration.notes)
     notes += [f"{type(plugin).__name__} is not told of packets." for plugin in plugins if hears_packets(plugin)]
-    log.info("Plugins: %s. %s", names, " ".join(notes))
+    log.info("%s", " ".join([f"Plugins: {names}.", *notes]))
 
 
 def _message(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -167,3 +168,16 @@ def client(open_client: Callable[..., RawClient]) -> Callable[..., RawClient]:
         return opened
 
     return connected
+
+
+@pytest.fixture
+def start_with_plugins(start_broker: Callable[..., BrokerProcess], tmp_path: Path) -> Callable[..., BrokerProcess]:
+    """Start a broker with the plugins that YAML text names; `source` is the module `users_plugins`, written by a user."""
+
+    def start(yaml: str, source: str = "", **settings: str) -> BrokerProcess:
+        (tmp_path / "broker.yaml").write_text(textwrap.dedent(yaml))
+        (tmp_path / "users_plugins.py").write_text(textwrap.dedent(source))
+        config = {"BROKER_CONFIG": str(tmp_path / "broker.yaml"), "PYTHONPATH": str(tmp_path)}
+        return start_broker(**{**config, "ALLOW_ANONYMOUS": "false", **settings})
+
+    return start
