@@ -81,10 +81,21 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Send the output, then close; a peer that does not take it in time is cut off."""
         self.flush()
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if self.client.protocol.has_told_of_fault and self.transport.can_write_eof():
+            self._let_read_why(self.transport)
+        else:
             self.transport.close()
             if self.transport is not None and self.transport.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+
+    def _let_read_why(self, transport: asyncio.Transport) -> None:
+        # A peer that sends too much is sending still. Its bytes would meet a closed socket, whose reset reaches it before
+        # it has read the DISCONNECT: only this direction is closed, what comes is thrown away until it closes its own.
+        transport.write_eof()
+        self.client.connection_lost()
+        asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def abort(self) -> None:
         """Close without waiting for anything."""

@@ -50,6 +50,10 @@ class Layer(asyncio.Transport, asyncio.Protocol):
         """Whether nothing can be written any more."""
         return self._below.is_closing()
 
+    def can_write_eof(self) -> bool:
+        """Whether one direction can be closed alone: not with what a layer owes its peer at the end."""
+        return False
+
     def pause_reading(self) -> None:
         """Have the socket read nothing more."""
         self._below.pause_reading()

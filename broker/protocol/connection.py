@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 PINGRESP = b"\xd0\x00"
 V5 = ProtocolVersion.V5
+FAULTS = {
+    ReasonCode.MALFORMED_PACKET,
+    ReasonCode.PROTOCOL_ERROR,
+    ReasonCode.TOPIC_NAME_INVALID,
+    ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+    ReasonCode.TOPIC_ALIAS_INVALID,
+    ReasonCode.PACKET_TOO_LARGE,
+}
 
 
 class State(Enum):
@@ -75,6 +83,11 @@ class ServerConnection:
     def is_closed(self) -> bool:
         """Whether the socket is to be closed once `output` is sent."""
         return self.state is State.CLOSED
+
+    @property
+    def has_told_of_fault(self) -> bool:
+        """Whether the connection ends because of what the client has sent, and `output` says so."""
+        return self.is_v5 and self.close_reason in FAULTS
 
     # --- what comes in
 

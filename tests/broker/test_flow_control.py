@@ -148,3 +148,16 @@ def test_too_large_a_connect_is_refused(
     connection = open_client(process)
     connection.send(bytes([mqtt.CONNECT << 4]) + mqtt.varint(100_000))
     assert all(packet.type in (mqtt.CONNACK, mqtt.DISCONNECT) for packet in connection.receive_until_closed(5))
+
+
+@only_5
+def test_a_client_that_sends_on_can_still_read_why_it_is_closed(
+    client: Callable[..., RawClient], name: Callable[[], str]
+) -> None:
+    """[v5 MQTT-3.3.4-9]: what meets the closing connection does not tear down the answer."""
+    publisher, topic = client(name()), name()
+    for packet_id in range(1, 1002):
+        publisher.send(mqtt.publish(5, topic, qos=2, packet_id=packet_id))
+    publisher.send(mqtt.publish(5, topic, bytes(100_000)) * 200)
+    packets = publisher.receive_until_closed()
+    assert [mqtt.read_disconnect(each) for each in packets if each.type == mqtt.DISCONNECT] == [0x93]
