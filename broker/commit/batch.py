@@ -20,7 +20,7 @@ MESSAGE_OVERHEAD_BYTES = 64
 class Publisher(Protocol):
     """Who is told that a message is stored."""
 
-    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+    def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Answer the PUBLISH with this packet identifier: PUBACK for QoS 1, PUBREC for QoS 2."""
 
 
@@ -44,15 +44,17 @@ class SharedDelivery(NamedTuple):
 class Batch:
     """Messages in the order they arrived, the acknowledgements they owe and the retained messages they change.
 
-    `operations` are carried out behind the messages, in order; `then` is called, in order, once all is stored. `sent`:
-    up to which entry each session has been sent. `shared`: who gets what of shared subscriptions.
+    `pubacks` and `pubrecs`: whom to tell; for a PUBACK, of which topic. `operations` are carried out behind the messages,
+    in order; `then` is called, in order, once all is stored. `sent`: up to which entry each session has been sent.
+    `shared`: who gets what of shared subscriptions.
     """
 
     __slots__ = (
-        "acknowledgements",
         "enqueued",
         "messages",
         "operations",
+        "pubacks",
+        "pubrecs",
         "retained",
         "sent",
         "shared",
@@ -62,7 +64,8 @@ class Batch:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.acknowledgements: list[tuple[Publisher, int, int]] = []
+        self.pubacks: list[tuple[Publisher, int, str]] = []
+        self.pubrecs: list[tuple[Publisher, int]] = []
         self.retained: dict[str, Message | None] = {}
         self.operations: list[Change] = []
         self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
@@ -99,6 +102,9 @@ class Batch:
             # [v5 MQTT-3.3.1-5] the last one stays; [v5 MQTT-3.3.1-6] an empty payload clears.
             self.retained[message.topic_name] = message if message.payload else None
 
-    def owe(self, publisher: Publisher, packet_id: int, qos: int) -> None:
-        """Note that `publisher` is to be told once the batch is stored."""
-        self.acknowledgements.append((publisher, packet_id, qos))
+    def owe(self, publisher: Publisher, packet_id: int, message: Message) -> None:
+        """Note that `publisher` is to be told once `message`, of QoS 1 or 2, is stored."""
+        if message.qos == 1:
+            self.pubacks.append((publisher, packet_id, message.topic_name))
+        else:
+            self.pubrecs.append((publisher, packet_id))

@@ -94,7 +94,7 @@ class Committer:
         before = batch.size_bytes
         batch.add(message)
         if publisher is not None:
-            batch.owe(publisher, packet_id, message.flags & 3)
+            batch.owe(publisher, packet_id, message)
             batch.operations += operations
         self._grown(batch.size_bytes - before)
 

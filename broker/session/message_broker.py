@@ -15,6 +15,7 @@ from broker.session.session import Delivery, Session, SessionLimits
 from broker.session.sessions import Sessions
 from broker.session.sharing import Sharing
 from broker.wire.properties import encode_properties
+from broker.wire.reason_codes import ReasonCode
 from store.model import RETAIN_FLAG, Message
 from store.session_store import QueueEntry, encode_entry
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_SUBSCRIBERS = ReasonCode.NO_MATCHING_SUBSCRIBERS
 NOT_FORWARDED = ("topic_alias", "subscription_identifier", "will_delay_interval")
 
 
@@ -123,9 +125,13 @@ class MessageBroker:
                         batch.enqueue(cast("LastingSession", match.subscriber), entry, encoded[key])
 
     def stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
-        """Acknowledge what is owed, then deliver every message to its subscribers, in order."""
-        for publisher, packet_id, qos in batch.acknowledgements:
-            publisher.acknowledge_publish(packet_id, qos)
+        """Acknowledge what is owed, and deliver every message to its subscribers, in order.
+
+        PUBREC goes out before a publisher's own copy and PUBACK behind it: a client that subscribes to what it publishes
+        has the message when it is told that the exchange is over.
+        """
+        for publisher, packet_id in batch.pubrecs:
+            publisher.acknowledge_publish(packet_id, 2)
         for then in batch.then:
             then()
         numbers = sequence_numbers if sequence_numbers is not None else [None] * len(batch.enqueued)
@@ -139,7 +145,13 @@ class MessageBroker:
                 self._deliver(message, subscribers, now)
         if batch.shared:
             self.sharing.deliver(batch, self.monotonic())
+        for publisher, packet_id, topic_name in batch.pubacks:
+            publisher.acknowledge_publish(packet_id, 1, 0 if self._has_subscribers(topic_name) else NO_SUBSCRIBERS)
         self.counters.messages_received += len(batch.messages)
+
+    def _has_subscribers(self, topic_name: str) -> bool:
+        tree = self.tree
+        return bool(tree.match(topic_name) or (tree.group_count and tree.match_shared(topic_name)))
 
     def _deliver(self, message: Message, subscribers: tuple[Match[Session], ...], now: float) -> None:
         publish = OutgoingPublish(message, self._received_at(message, now))

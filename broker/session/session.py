@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from broker.wire.puback import Pubrel
-from broker.wire.reason_codes import ReasonCode
+from broker.wire.reason_codes import FAILURE, ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Attachment(Protocol):
     def is_writable(self) -> bool:
         """Whether the socket takes more without its buffer growing past its bound."""
 
-    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+    def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Tell the client that the message it sent is stored."""
 
     def send(self, data: bytes) -> None:
@@ -127,22 +127,21 @@ class Session:
             self.acknowledge_publish(packet_id, 2)
         return False
 
-    def acknowledge_publish(self, packet_id: int, qos: int) -> None:
+    def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Note that a QoS 2 message is stored and tell the client, on whatever connection it has by now."""
         self.received[packet_id] = True
         if self.attachment is not None:
-            self.attachment.acknowledge_publish(packet_id, qos)
+            self.attachment.acknowledge_publish(packet_id, qos, reason_code)
 
     def receive_operations(self, packet_id: int) -> tuple[Operation, ...]:  # noqa: ARG002  for sessions that last
         """What the commit of a new QoS 2 message has to note besides."""
         return ()
 
-    def release(self, packet_id: int, answer: Callable[[bool], None]) -> None:
-        """Take PUBREL; `answer` is called with whether its message was known and stored, when PUBCOMP may be sent."""
-        is_known = self.received.get(packet_id, False)
-        if is_known:
+    def release(self, packet_id: int, answer: Callable[[], None]) -> None:
+        """Take PUBREL; `answer` is called when PUBCOMP may be sent, as for an identifier that is free already."""
+        if self.received.get(packet_id, False):
             del self.received[packet_id]
-        answer(is_known)
+        answer()
 
     def subscriptions_changed(self, then: Callable[[], None]) -> None:
         """Call `then` once the subscriptions as they are now will be remembered as long as the session."""
@@ -232,11 +231,23 @@ class Session:
     # --- the client's acknowledgements of what was sent
 
     def acknowledged(self, packet_id: int, qos: int, now: float) -> None:
-        """Take PUBACK (`qos` 1) or PUBCOMP (2); one for nothing in flight is ignored."""
-        delivery = self.in_flight.get(packet_id)
-        if delivery is not None and delivery.qos == qos:
-            del self.in_flight[packet_id]
+        """Take PUBACK (`qos` 1) or PUBCOMP (2); one for nothing in flight is ignored, one out of place closes."""
+        if self._acknowledge(packet_id, qos) is not None:
             self.send_queued(now)
+
+    def _acknowledge(self, packet_id: int, qos: int) -> Delivery | None:
+        """Take the message out of what is in flight and return it; None where this acknowledges nothing."""
+        delivery = self.in_flight.get(packet_id)
+        if delivery is None:
+            return None
+        if delivery.qos != qos or (qos == 2 and not delivery.is_released):
+            self._out_of_place()
+            return None
+        return self.in_flight.pop(packet_id)
+
+    def _out_of_place(self) -> None:
+        if self.attachment is not None:
+            self.attachment.close(ReasonCode.PROTOCOL_ERROR)  # [v5 MQTT-4.13.1-1], [v3.1.1 MQTT-4.8.0-1]
 
     def pubrec(self, packet_id: int, reason_code: int, now: float) -> None:
         """Take PUBREC: answer PUBREL, or forget the message where the client refused it [v5 MQTT-4.3.3-4]."""
@@ -244,14 +255,14 @@ class Session:
         delivery = self.in_flight.get(packet_id)
         if attachment is None:
             return
-        if delivery is None or delivery.qos != 2:
-            code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if attachment.protocol.is_v5 else 0
-            attachment.send(Pubrel(packet_id, code).encode(attachment.protocol.version))
-        elif reason_code >= 0x80:
-            del self.in_flight[packet_id]
-            self.send_queued(now)
+        if delivery is not None and delivery.qos != 2:
+            self._out_of_place()
+        elif reason_code >= FAILURE:
+            if self.in_flight.pop(packet_id, None) is not None:
+                self.send_queued(now)
         else:
-            delivery.is_released = True
+            if delivery is not None:
+                delivery.is_released = True
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
 
 

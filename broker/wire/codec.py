@@ -61,7 +61,10 @@ def _may_begin(first_byte: int, packet_type: PacketType, version: ProtocolVersio
     """Whether a packet of this type may have this first byte in this version."""
     if first_byte >> 4 != packet_type:
         return False
-    if packet_type is PacketType.PUBLISH:
+    if packet_type in (
+        PacketType.PUBLISH,
+        PacketType.CONNECT,
+    ):  # they judge their flags; CONNECT names its version first
         return True
     if packet_type is PacketType.AUTH and version is not ProtocolVersion.V5:
         return False

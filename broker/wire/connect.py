@@ -5,10 +5,17 @@ Whether the client identifier and the credentials are good is not judged here.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from broker.wire.errors import MalformedPacketError, ProtocolViolationError, UnsupportedProtocolVersionError
+from broker.wire.connack import Connack
+from broker.wire.errors import (
+    MalformedPacketError,
+    ProtocolViolationError,
+    UnsupportedProtocolVersionError,
+    WireError,
+)
 from broker.wire.framing import frame
 from broker.wire.packet_types import PacketType, ProtocolVersion, first_byte
 from broker.wire.primitives import (
@@ -18,11 +25,16 @@ from broker.wire.primitives import (
     encode_utf8_string,
     read_binary_data,
     read_byte,
+    read_name,
     read_two_byte_integer,
     read_utf8_string,
 )
 from broker.wire.properties import Properties, encode_properties, read_properties
+from broker.wire.reason_codes import ReasonCode
 from broker.wire.topic_name import check_topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROTOCOL_NAMES: Final = {
     ProtocolVersion.V3_1: "MQIsdp",
@@ -30,6 +42,10 @@ PROTOCOL_NAMES: Final = {
     ProtocolVersion.V5: "MQTT",
 }
 _VERSIONS: Final = {(name, int(version)): version for version, name in PROTOCOL_NAMES.items()}
+_LEVELS_3: Final = frozenset((ProtocolVersion.V3_1, ProtocolVersion.V3_1_1))
+_BRIDGE_BIT: Final = 0x80
+_UNACCEPTABLE_LEVEL: Final = Connack(False, 1).encode(ProtocolVersion.V3_1_1)
+_UNSUPPORTED_VERSION: Final = Connack(False, ReasonCode.UNSUPPORTED_PROTOCOL_VERSION).encode(ProtocolVersion.V5)
 
 _RESERVED_FLAG, _CLEAN_START_FLAG, _WILL_FLAG, _WILL_RETAIN_FLAG = 0x01, 0x02, 0x04, 0x20
 _PASSWORD_FLAG, _USERNAME_FLAG = 0x40, 0x80
@@ -66,23 +82,28 @@ class Connect:
     properties: Properties = field(default_factory=dict)
 
     @classmethod
-    def decode(cls, _flags: int, body: bytes, _version: ProtocolVersion) -> Connect:
+    def decode(cls, flags: int, body: bytes, _version: ProtocolVersion) -> Connect:
         """Read a body. The version is the one it names itself; the argument is not looked at.
 
-        Raises UnsupportedProtocolVersionError, MalformedPacketError, ProtocolViolationError.
+        Raises UnsupportedProtocolVersionError, MalformedPacketError, ProtocolViolationError. `connack` of the error holds
+        what an MQTT 5 client is told, which the specification leaves open (v5 §4.13.1): what is wrong with properties,
+        client identifier, will or length; nothing of flags that contradict each other or of credentials.
         """
         end = len(body)
         version, position = _read_version(body, end)
         connect_flags, position = read_byte(body, position, end)
-        _check_flags(connect_flags, version)
+        _check_flags(flags, connect_flags, version)
         keep_alive, position = read_two_byte_integer(body, position, end)
         properties: Properties = {}
-        if version is ProtocolVersion.V5:
-            properties, position = read_properties(body, position, end, PacketType.CONNECT)
-            _check_authentication(properties)
-        client_id, position = read_utf8_string(body, position, end)
-        will, position = _read_will(body, position, end, connect_flags, version)
-        username, password = _read_credentials(body, position, end, connect_flags, version)
+        with _answering(version):
+            if version is ProtocolVersion.V5:
+                properties, position = read_properties(body, position, end, PacketType.CONNECT)
+                _check_authentication(properties)
+            client_id, position = _read_client_id(body, position, end)
+            will, position = _read_will(body, position, end, connect_flags, version)
+        username, password, position = _read_credentials(body, position, end, connect_flags, version)
+        with _answering(version):
+            check_end(position, end)
         clean_start = bool(connect_flags & _CLEAN_START_FLAG)
         return cls(version, client_id, clean_start, keep_alive, will, username, password, properties)
 
@@ -116,14 +137,44 @@ def _read_version(body: bytes, end: int) -> tuple[ProtocolVersion, int]:
     protocol_name, position = read_utf8_string(body, 0, end)
     level, position = read_byte(body, position, end)
     version = _VERSIONS.get((protocol_name, level))
-    if version is None:  # this is also what a bridge gets that sets bit 7 of the level
-        raise UnsupportedProtocolVersionError(
+    if version is None:
+        error = UnsupportedProtocolVersionError(
             f"protocol {protocol_name[:16]!r}, level {level} is not served [v5 MQTT-3.1.2-1], [v5 MQTT-3.1.2-2]"
         )
+        error.connack = _unsupported(protocol_name, level)
+        raise error
     return version, position
 
 
-def _check_flags(flags: int, version: ProtocolVersion) -> None:
+def _unsupported(protocol_name: str, level: int) -> bytes:
+    if protocol_name not in PROTOCOL_NAMES.values():
+        return b""  # [v3.1.1 MQTT-3.1.2-1]: what speaks another protocol cannot read CONNACK
+    if level & ~_BRIDGE_BIT in _LEVELS_3:  # a name of the other 3.x, or a bridge, which tries again without its bit
+        return _UNACCEPTABLE_LEVEL  # [v3.1.1 MQTT-3.1.2-2]
+    return _UNSUPPORTED_VERSION  # [v5 MQTT-3.1.2-2]
+
+
+@contextmanager
+def _answering(version: ProtocolVersion) -> Iterator[None]:
+    try:
+        yield
+    except WireError as error:
+        if version is ProtocolVersion.V5:
+            error.connack = Connack(False, error.reason_code).encode(version)
+        raise
+
+
+def _read_client_id(body: bytes, position: int, end: int) -> tuple[str, int]:
+    try:
+        return read_name(body, position, end)
+    except MalformedPacketError as error:
+        error.reason_code = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID  # [v5 MQTT-3.1.3-8]
+        raise
+
+
+def _check_flags(fixed_header_flags: int, flags: int, version: ProtocolVersion) -> None:
+    if fixed_header_flags and version is not ProtocolVersion.V3_1:
+        raise MalformedPacketError("CONNECT: a reserved bit of the fixed header is set [v5 MQTT-2.1.3-1]")
     if flags & _PASSWORD_FLAG and not flags & _USERNAME_FLAG and version is not ProtocolVersion.V5:
         raise ProtocolViolationError("CONNECT has a password and no user name [v3.1.1 MQTT-3.1.2-22]")
     if flags & _WILL_FLAG and flags & _WILL_QOS_MASK == _WILL_QOS_MASK:
@@ -161,8 +212,7 @@ def _encode_will(will: Will, version: ProtocolVersion) -> bytes:
 
 def _read_credentials(
     body: bytes, position: int, end: int, flags: int, version: ProtocolVersion
-) -> tuple[str | None, bytes | None]:
-    """Read what ends the payload. Raises MalformedPacketError if anything follows."""
+) -> tuple[str | None, bytes | None, int]:
 
     def is_next(flag: int) -> bool:
         # v3.1 §3.1: the Remaining Length takes precedence over the User Name and Password flags
@@ -170,8 +220,7 @@ def _read_credentials(
 
     username = password = None
     if is_next(_USERNAME_FLAG):
-        username, position = read_utf8_string(body, position, end)
+        username, position = read_name(body, position, end)
     if is_next(_PASSWORD_FLAG):
         password, position = read_binary_data(body, position, end)
-    check_end(position, end)
-    return username, password
+    return username, password, position

@@ -14,7 +14,8 @@ from broker.wire.reason_codes import ReasonCode
 class WireError(ValueError):
     """Bytes that are no packet of the protocol; the network connection has to be closed.
 
-    `reason_code` goes into CONNACK or DISCONNECT of MQTT 5; the message names the statement that was broken.
+    `reason_code` goes into DISCONNECT of MQTT 5; the message names the statement that was broken. `connack` answers a
+    CONNECT in a form that its sender can read; empty: close without an answer.
     """
 
     default_reason_code: ClassVar[ReasonCode] = ReasonCode.UNSPECIFIED_ERROR
@@ -22,6 +23,7 @@ class WireError(ValueError):
     def __init__(self, message: str, reason_code: ReasonCode | None = None) -> None:
         super().__init__(message)
         self.reason_code = self.default_reason_code if reason_code is None else reason_code
+        self.connack = b""
 
 
 class MalformedPacketError(WireError):

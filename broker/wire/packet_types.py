@@ -47,12 +47,9 @@ REQUIRED_FLAGS: Final[Mapping[PacketType, int]] = MappingProxyType(
 """Bits 3-0 of the first byte, the same in every packet of a type; PUBLISH carries DUP, QoS and RETAIN there."""
 
 UNUSED_FLAGS_3_1: Final[Mapping[PacketType, int]] = MappingProxyType(
-    dict.fromkeys(_FIXED, 0b1111) | dict.fromkeys(_SENT_WITH_QOS_1, 0b1001) | {PacketType.CONNECT: 0b0000}
+    dict.fromkeys(_FIXED, 0b1111) | dict.fromkeys(_SENT_WITH_QOS_1, 0b1001)
 )
-"""Bits that MQTT 3.1 §2.1 calls unused, or DUP on a packet that is sent again: a receiver looks past them.
-
-None of CONNECT's: its version is only known once it has been read.
-"""
+"""Bits that MQTT 3.1 §2.1 calls unused, or DUP on a packet that is sent again: a receiver looks past them."""
 
 
 def first_byte(packet_type: PacketType) -> int:

@@ -7,11 +7,13 @@ Every `encode_…` raises ValueError or OverflowError for a value that its repre
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from broker.wire.errors import MalformedPacketError, ProtocolViolationError
+from broker.wire.errors import MalformedPacketError, ProtocolViolationError, WireError
 
 MAX_VARIABLE_BYTE_INTEGER: Final = 268_435_455
+_CONTROL_CHARACTERS: Final = re.compile("[\x01-\x1f\x7f-\x9f]")
 
 
 def _truncated() -> MalformedPacketError:
@@ -110,7 +112,7 @@ def read_utf8_string(buffer: bytes, position: int, end: int) -> tuple[str, int]:
     """Read a UTF-8 Encoded String (§1.5.4).
 
     U+FEFF stays wherever it stands [v5 MQTT-1.5.4-3]; control characters and non-characters are let
-    through, as the specification leaves it open.
+    through, as the specification leaves it open; `read_name` is stricter.
     """
     encoded, after = read_binary_data(buffer, position, end)
     try:
@@ -120,6 +122,22 @@ def read_utf8_string(buffer: bytes, position: int, end: int) -> tuple[str, int]:
     if "\0" in text:
         raise MalformedPacketError("a string contains U+0000 [v5 MQTT-1.5.4-2]")
     return text, after
+
+
+def read_name(buffer: bytes, position: int, end: int) -> tuple[str, int]:
+    """Read a string that names a client, a user or a topic: names end up in logs and on pages, and hold no control character.
+
+    The specification lets a receiver refuse them in any string (v5 §1.5.4, v3.1.1 §1.5.3).
+    """
+    text, after = read_utf8_string(buffer, position, end)
+    check_no_control_characters(text)
+    return text, after
+
+
+def check_no_control_characters(text: str) -> None:
+    """Raise MalformedPacketError for U+0001 to U+001F or U+007F to U+009F (v5 §1.5.4, v3.1.1 §1.5.3)."""
+    if not text.isprintable() and _CONTROL_CHARACTERS.search(text):
+        raise MalformedPacketError("a name contains a control character (v5 §1.5.4, v3.1.1 §1.5.3)")
 
 
 def encode_utf8_string(value: str) -> bytes:
@@ -139,12 +157,14 @@ def encode_utf8_string_pair(value: tuple[str, str]) -> bytes:
     return encode_utf8_string(value[0]) + encode_utf8_string(value[1])
 
 
-def read_packet_id(buffer: bytes, position: int, end: int) -> tuple[int, int]:
+def read_packet_id(
+    buffer: bytes, position: int, end: int, *, if_zero: type[WireError] = ProtocolViolationError
+) -> tuple[int, int]:
     """Read a Packet Identifier: 1 to 65,535 [v5 MQTT-2.2.1-3].
 
-    Raises ProtocolViolationError for 0.
+    Raises `if_zero` for 0, which the specification gives no reason code.
     """
     packet_id, position = read_two_byte_integer(buffer, position, end)
     if packet_id == 0:
-        raise ProtocolViolationError("the Packet Identifier is 0 [v5 MQTT-2.2.1-3], [v3.1.1 MQTT-2.3.1-1]")
+        raise if_zero("the Packet Identifier is 0 [v5 MQTT-2.2.1-3], [v3.1.1 MQTT-2.3.1-1]")
     return packet_id, position

@@ -57,8 +57,9 @@ def _is_positive(value: int) -> bool:
 
 
 def _is_topic_name(value: str) -> bool:
-    check_topic_name(value)
-    return True
+    if value:
+        check_topic_name(value)
+    return bool(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,10 @@ _OPENING = _in(_CONNECT, _CONNACK)
 _AUTHENTICATING = _in(_CONNECT, _CONNACK, _AUTH)
 _EVERYWHERE = _in(*(place for place in PacketType if place.name not in ("PINGREQ", "PINGRESP")), _WILL)
 _ANSWERING = _EVERYWHERE - _MESSAGE - _in(_CONNECT, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE)
+
+# A property of another packet: §2.2.2.2 calls it malformed, but by §1.2 what parses and holds «data that is not allowed» is
+# a Protocol Error, and §4.13.1 lets a server answer either. Clients know the one from requests and the other elsewhere.
+_REQUESTS = _in(PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE)
 
 TABLE: Final[tuple[Property, ...]] = (
     Property(0x01, "payload_format_indicator", _BYTE, _MESSAGE, is_allowed=_is_flag),
@@ -145,8 +150,8 @@ def is_property_of(name: str, place: PropertyPlace) -> bool:
 def read_properties(buffer: bytes, position: int, end: int, place: PropertyPlace) -> tuple[Properties, int]:
     """Read the properties of a packet or a will, their length in front.
 
-    Raises MalformedPacketError for a property that is unknown or not allowed at `place`,
-    ProtocolViolationError for one that comes twice or has a value that is not allowed (§2.2.2.2).
+    Raises MalformedPacketError for a property that is unknown or incomplete, ProtocolViolationError for one that comes
+    twice or has a value that is not allowed; one or the other for one that is not allowed at `place` (§2.2.2.2).
     """
     if position < end and buffer[position] == 0:
         return {}, position + 1  # the usual PUBLISH
@@ -156,24 +161,25 @@ def read_properties(buffer: bytes, position: int, end: int, place: PropertyPlace
         raise MalformedPacketError("the Property Length reaches past the packet (§2.2.2.1)")
     properties: Properties = {}
     while position < after:
-        row, position = _read_identifier(buffer, position, after, place)
+        row, position = _read_identifier(buffer, position, after)
         value, position = row.codec[0](buffer, position, after)
         _keep(properties, row, value, place)
     return properties, position
 
 
-def _read_identifier(buffer: bytes, position: int, end: int, place: PropertyPlace) -> tuple[Property, int]:
+def _read_identifier(buffer: bytes, position: int, end: int) -> tuple[Property, int]:
     identifier, position = read_variable_byte_integer(buffer, position, end)
     row = _BY_IDENTIFIER.get(identifier)
     if row is None:
         raise MalformedPacketError(f"0x{identifier:02X} is no property (§2.2.2.2)")
-    if place not in row.places:
-        where = place if isinstance(place, str) else place.name
-        raise MalformedPacketError(f"{row.name} is no property of {where} (§2.2.2.2)")
     return row, position
 
 
 def _keep(properties: Properties, row: Property, value: Any, place: PropertyPlace) -> None:
+    if place not in row.places:
+        where = place if isinstance(place, str) else place.name
+        error = MalformedPacketError if place in _REQUESTS else ProtocolViolationError
+        raise error(f"{row.name} is no property of {where} (§2.2.2.2)")
     if row.is_allowed is not None and not row.is_allowed(value):
         raise ProtocolViolationError(f"{row.name} must not be {value} (v5 §2.2.2.2, §3)", row.reason_code)
     if row.name in properties and place not in row.repeatable_in:
@@ -185,19 +191,14 @@ def _keep(properties: Properties, row: Property, value: Any, place: PropertyPlac
 
 
 def encode_properties(properties: Properties) -> bytes:
-    """Encode properties with their length in front: by identifier, lists in their own order [v5 MQTT-3.3.2-18].
+    """Encode properties with their length in front, in their own order [v5 MQTT-3.3.2-18].
 
     Raises KeyError for a name that is no property.
     """
     if not properties:
         return b"\0"
-    rows = sorted((_BY_NAME[name] for name in properties), key=_identifier)
-    encoded = b"".join(_encode_property(row, properties[row.name]) for row in rows)
+    encoded = b"".join(_encode_property(_BY_NAME[name], value) for name, value in properties.items())
     return encode_variable_byte_integer(len(encoded)) + encoded
-
-
-def _identifier(row: Property) -> int:
-    return row.identifier
 
 
 def _encode_property(row: Property, value: Any) -> bytes:

@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from broker.wire.errors import MalformedPacketError, ProtocolViolationError
+from broker.wire.errors import MalformedPacketError
 from broker.wire.packet_types import PacketType, ProtocolVersion
-from broker.wire.primitives import encode_variable_byte_integer, read_packet_id, read_utf8_string
+from broker.wire.primitives import encode_variable_byte_integer, read_name, read_packet_id
 from broker.wire.properties import Properties, encode_properties, read_properties
 from broker.wire.topic_name import check_no_wildcards
 
@@ -60,7 +60,7 @@ class Publish(msgspec.Struct, gc=False):
         if version is _V5:
             properties, position = read_properties(body, position, end, PacketType.PUBLISH)
         if not topic_name and "topic_alias" not in properties:
-            raise ProtocolViolationError("PUBLISH: no topic name and no alias (v5 §3.3.2.1), [v3.1.1 MQTT-4.7.3-1]")
+            raise MalformedPacketError("PUBLISH: no topic name and no alias (v5 §3.3.2.1), [v3.1.1 MQTT-4.7.3-1]")
         is_retain = flags & RETAIN_FLAG != 0
         return cls(topic_name, body[position:], qos, is_retain, is_dup, packet_id, properties)
 
@@ -78,16 +78,16 @@ class Publish(msgspec.Struct, gc=False):
 
 
 def _read_topic_name(body: bytes, end: int) -> tuple[str, int]:
-    """Do what `read_utf8_string` and `check_no_wildcards` do; they are called to say what is wrong."""
+    """Do what `read_name` and `check_no_wildcards` do; they are called for what looks unusual, to say what is wrong."""
     position = 2 + (body[0] << 8 | body[1]) if end >= 2 else 2
     try:
         topic_name = body[2:position].decode()
     except UnicodeDecodeError:
         pass  # explained below
     else:
-        if position <= end and not ("#" in topic_name or "+" in topic_name or "\0" in topic_name):
+        if position <= end and topic_name.isprintable() and not ("#" in topic_name or "+" in topic_name):
             return topic_name, position
-    topic_name, position = read_utf8_string(body, 0, end)
+    topic_name, position = read_name(body, 0, end)
     check_no_wildcards(topic_name)
     return topic_name, position
 

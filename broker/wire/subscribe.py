@@ -1,6 +1,6 @@
 """SUBSCRIBE: a client names what it wants to receive (MQTT 5.0 §3.8, MQTT 3.1.1 §3.8).
 
-The syntax of topic filters is judged in `broker.routing`.
+How many levels a topic filter may have is judged in `broker.routing`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import ClassVar, Final
 from broker.wire.errors import MalformedPacketError, ProtocolViolationError
 from broker.wire.framing import frame
 from broker.wire.packet_types import PacketType, ProtocolVersion, first_byte
-from broker.wire.primitives import encode_utf8_string, read_byte, read_packet_id, read_utf8_string
+from broker.wire.primitives import encode_utf8_string, read_byte, read_packet_id
 from broker.wire.properties import Properties, encode_properties, read_properties
+from broker.wire.topic_filter import read_topic_filter
 
 _QOS_MASK, _NO_LOCAL_FLAG, _RETAIN_AS_PUBLISHED_FLAG, _RETAIN_HANDLING_SHIFT = 0x03, 0x04, 0x08, 4
 _RESERVED_BITS: Final = {ProtocolVersion.V3_1: 0x00, ProtocolVersion.V3_1_1: 0xFC, ProtocolVersion.V5: 0xC0}
@@ -47,15 +48,15 @@ class Subscribe:
     def decode(cls, _flags: int, body: bytes, version: ProtocolVersion) -> Subscribe:
         """Read a body. Raises MalformedPacketError, ProtocolViolationError."""
         end = len(body)
-        packet_id, position = read_packet_id(body, 0, end)
+        packet_id, position = read_packet_id(body, 0, end, if_zero=MalformedPacketError)
         properties: Properties = {}
         if version is ProtocolVersion.V5:
             properties, position = read_properties(body, position, end, PacketType.SUBSCRIBE)
         if position == end:
-            raise ProtocolViolationError("SUBSCRIBE has no topic filter [v5 MQTT-3.8.3-2], [v3.1.1 MQTT-3.8.3-3]")
+            raise MalformedPacketError("SUBSCRIBE has no topic filter [v5 MQTT-3.8.3-2], [v3.1.1 MQTT-3.8.3-3]")
         subscriptions = []
         while position != end:
-            topic_filter, position = read_utf8_string(body, position, end)
+            topic_filter, position = read_topic_filter(body, position, end)
             options, position = read_byte(body, position, end)
             subscriptions.append(_subscription(topic_filter, options, version))
         return cls(packet_id, subscriptions, properties)
@@ -76,12 +77,12 @@ def _subscription(topic_filter: str, options: int, version: ProtocolVersion) -> 
         raise MalformedPacketError("SUBSCRIBE: reserved bits are set [v5 MQTT-3.8.3-5], [v3.1.1 MQTT-3-8.3-4]")
     qos = options & _QOS_MASK
     if qos == 3:
-        raise ProtocolViolationError("SUBSCRIBE: QoS is 3 (v5 §3.8.3.1), [v3.1.1 MQTT-3-8.3-4]")
+        raise MalformedPacketError("SUBSCRIBE: QoS is 3 (v5 §3.8.3.1), [v3.1.1 MQTT-3-8.3-4]")
     if version is not ProtocolVersion.V5:
         return Subscription(topic_filter, qos)
     retain_handling = options >> _RETAIN_HANDLING_SHIFT & 0x03
     if retain_handling == 3:
-        raise ProtocolViolationError("SUBSCRIBE: Retain Handling is 3 (v5 §3.8.3.1)")
+        raise MalformedPacketError("SUBSCRIBE: Retain Handling is 3 (v5 §3.8.3.1)")
     is_no_local = bool(options & _NO_LOCAL_FLAG)
     if is_no_local and topic_filter.startswith(_SHARED_PREFIX):
         raise ProtocolViolationError("SUBSCRIBE: No Local on a Shared Subscription [v5 MQTT-3.8.3-4]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.wire.errors import MalformedPacketError
+from broker.wire.primitives import check_no_control_characters
 
 
 def check_no_wildcards(topic_name: str) -> None:
@@ -12,7 +13,8 @@ def check_no_wildcards(topic_name: str) -> None:
 
 
 def check_topic_name(topic_name: str) -> None:
-    """Raise MalformedPacketError for a topic name that is empty [v5 MQTT-4.7.3-1] or has wildcards."""
+    """Raise MalformedPacketError for a topic name that is empty [v5 MQTT-4.7.3-1], has wildcards or control characters."""
     if not topic_name:
         raise MalformedPacketError("a topic name is empty [v5 MQTT-4.7.3-1]")
     check_no_wildcards(topic_name)
+    check_no_control_characters(topic_name)

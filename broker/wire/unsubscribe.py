@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from broker.wire.errors import ProtocolViolationError
+from broker.wire.errors import MalformedPacketError
 from broker.wire.framing import frame
 from broker.wire.packet_types import PacketType, ProtocolVersion, first_byte
-from broker.wire.primitives import encode_utf8_string, read_packet_id, read_utf8_string
+from broker.wire.primitives import encode_utf8_string, read_packet_id
 from broker.wire.properties import Properties, encode_properties, read_properties
+from broker.wire.topic_filter import read_topic_filter
 
 
 @dataclass(slots=True)
@@ -26,15 +27,15 @@ class Unsubscribe:
     def decode(cls, _flags: int, body: bytes, version: ProtocolVersion) -> Unsubscribe:
         """Read a body. Raises MalformedPacketError, ProtocolViolationError."""
         end = len(body)
-        packet_id, position = read_packet_id(body, 0, end)
+        packet_id, position = read_packet_id(body, 0, end, if_zero=MalformedPacketError)
         properties: Properties = {}
         if version is ProtocolVersion.V5:
             properties, position = read_properties(body, position, end, PacketType.UNSUBSCRIBE)
         if position == end:
-            raise ProtocolViolationError("UNSUBSCRIBE has no topic filter [v5 MQTT-3.10.3-2], [v3.1.1 MQTT-3.10.3-2]")
+            raise MalformedPacketError("UNSUBSCRIBE has no topic filter [v5 MQTT-3.10.3-2], [v3.1.1 MQTT-3.10.3-2]")
         topic_filters = []
         while position != end:
-            topic_filter, position = read_utf8_string(body, position, end)
+            topic_filter, position = read_topic_filter(body, position, end)
             topic_filters.append(topic_filter)
         return cls(packet_id, topic_filters, properties)
 

@@ -218,7 +218,7 @@ def test_v5_mqtt_3_1_2_29_answers_explain_nothing_where_there_is_no_room(
         (mqtt.publish(5, "$SYS/x", qos=2, packet_id=2), mqtt.PUBREC),
         (mqtt.acknowledgement(mqtt.PUBREC, 3), mqtt.PUBREL),
         (mqtt.acknowledgement(mqtt.PUBREL, 4), mqtt.PUBCOMP),
-        (mqtt.subscribe(5, 5, [("a/#/b", 1)]), mqtt.SUBACK),
+        (mqtt.subscribe(5, 5, [("too/deep" * 100, 1)]), mqtt.SUBACK),
         (mqtt.unsubscribe(5, 6, ["never/subscribed"]), mqtt.UNSUBACK),
         (mqtt.connect(5, "again"), mqtt.DISCONNECT),
     ):

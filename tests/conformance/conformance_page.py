@@ -34,6 +34,16 @@ statements.
 
 `make docs` writes this page from the tests and from `docs/conformance-notes.toml`.
 """
+CHOICES = """
+## Where the specification leaves a choice
+
+Clients are tested against the brokers in the field, so where the specification allows more than one answer we give the one
+that Eclipse Mosquitto gives, as far as its own suite of packet sequences shows. Where we differ, the row says so. Nothing
+here depends on a setting unless it says so.
+
+| what is sent | what we answer | what allows it |
+|---|---|---|
+"""
 
 
 class IncompleteError(Exception):
@@ -80,9 +90,8 @@ def page() -> str:
     if problems:
         raise IncompleteError("\n".join(problems))
     listed = [row for row in rows if row.binds != "client" or row.tests]
-    return INTRODUCTION + "".join(
-        _chapter(version, [row for row in listed if row.version == version]) for version in TITLES
-    )
+    chapters = [_chapter(version, [row for row in listed if row.version == version]) for version in TITLES]
+    return "".join([INTRODUCTION, *chapters, _choices(notes["choice"])])
 
 
 def _tests(
@@ -124,6 +133,11 @@ def _chapter(version: str, rows: list[Row]) -> str:
         parts.append(f"\n### §{section}\n\n| statement | what it asks | shown by |\n|---|---|---|\n")
         parts += [f"| {version} MQTT-{row.number} | {_asks(row)} | {_shown_by(row)} |\n" for row in of_section]
     return "".join(parts)
+
+
+def _choices(choices: list[dict[str, str]]) -> str:
+    rows = (f"| {each['sent']} | {each['answer']} | {each['allowed']} |\n" for each in choices)
+    return CHOICES + "".join(rows)
 
 
 def _summary(rows: list[Row]) -> str:

@@ -12,6 +12,7 @@ from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
 from broker.wire.packet_types import ProtocolVersion
 from broker.wire.ping import Pingreq
+from broker.wire.puback import Puback, Pubrec
 from broker.wire.publish import Publish
 from broker.wire.reason_codes import ReasonCode
 from broker.wire.suback import Suback
@@ -77,6 +78,39 @@ def test_packets_in_the_wrong_direction_close(version: ProtocolVersion) -> None:
     assert connection.is_closed
 
 
+@pytest.mark.parametrize(
+    ("first_byte", "reason_code"),
+    [
+        *((first, ReasonCode.PROTOCOL_ERROR) for first in (0x00, 0x04, 0x10, 0x11, 0x20, 0x22, 0xF0, 0xF1)),
+        *((first, ReasonCode.PROTOCOL_ERROR) for first in (0x90, 0xB0, 0xD0)),
+        *((first, ReasonCode.MALFORMED_PACKET) for first in (0x91, 0xB8, 0xD2)),
+    ],
+    ids=hex,
+)
+def test_a_first_byte_out_of_place_is_enough(first_byte: int, reason_code: ReasonCode) -> None:
+    """Whatever its length would be: types that no connected client sends [v5 MQTT-3.1.0-2], [v5 MQTT-2.1.3-1]."""
+    connection = connected()
+    connection.receive_data(bytes([first_byte]), now=101)
+    assert connection.output == [Disconnect(reason_code).encode(V5)]
+
+
+def test_a_connect_that_cannot_be_read_is_answered() -> None:
+    connection = machine()
+    connection.receive_data(b"\x10\x10\0\4MQTT\5\2\0\0\3\x21\0\0\0\1c", now=100)  # Receive Maximum 0
+    assert connection.output == [Connack(False, ReasonCode.PROTOCOL_ERROR).encode(V5)]
+    assert connection.is_closed
+    assert connection.close_reason is ReasonCode.PROTOCOL_ERROR
+
+
+def test_mqtt_3_1_2_24_no_connack_to_a_client_that_takes_none_so_large() -> None:
+    for limit, is_closed in ((4, True), (5, False)):
+        connection = machine()
+        connection.receive_data(Connect(V5, "one", properties={"maximum_packet_size": limit}).encode(V5), now=100)
+        connection.accept(Connack(), 0)
+        assert connection.is_closed is is_closed
+        assert b"".join(connection.output) == (b"" if is_closed else b"\x20\x03\0\0\0")
+
+
 def test_mqtt_3_2_2_15_a_packet_too_large_is_refused_from_its_header() -> None:
     connection = connected(max_packet_bytes=1000)
     connection.receive_data(b"\x30\xff\xff\xff\x7f", now=101)
@@ -137,12 +171,22 @@ def test_acknowledged_publishes_make_room() -> None:
     assert not connection.is_closed
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize("reason_code", [0, ReasonCode.NO_MATCHING_SUBSCRIBERS, ReasonCode.NOT_AUTHORIZED])
+def test_acknowledgements_are_those_of_the_wire_room(qos: int, reason_code: int) -> None:
+    for version in (V3_1_1, V5):
+        connection = connected(version)
+        connection.acknowledge_publish(258, qos, reason_code)
+        packet = Puback(258, reason_code) if qos == 1 else Pubrec(258, reason_code)
+        assert connection.output == [packet.encode(version)]
+
+
 def test_topic_alias_is_resolved_and_bounded() -> None:
     connection = connected()
     first = Publish("a/b", b"1", properties={"topic_alias": 1}).encode(V5)
     second = Publish("", b"2", properties={"topic_alias": 1}).encode(V5)
     assert [packet.topic_name for packet in connection.receive_data(first + second, now=101)] == ["a/b", "a/b"]
-    connection.receive_data(Publish("a", b"", properties={"topic_alias": 33}).encode(V5), now=102)
+    connection.receive_data(Publish("a", b"", properties={"topic_alias": 11}).encode(V5), now=102)
     assert connection.close_reason is ReasonCode.TOPIC_ALIAS_INVALID
 
 

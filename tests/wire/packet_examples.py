@@ -86,7 +86,7 @@ def _rows() -> list[tuple[tuple[ProtocolVersion, ...], Packet, bytes]]:
         ((V5,), Connack(is_session_present=True), b"\x20\x03\x01\x00\x00"),
         (
             (V5,),
-            Connack(properties={"assigned_client_identifier": "id", "maximum_packet_size": 65536, "maximum_qos": 1}),
+            Connack(properties={"assigned_client_identifier": "id", "maximum_qos": 1, "maximum_packet_size": 65536}),
             b"\x20\x0f\x00\x00\x0c\x12\x00\x02id\x24\x01\x27\x00\x01\x00\x00",
         ),
         ((V5,), Connack(reason_code=0x87, properties={"reason_string": "no"}), b"\x20\x08\x00\x87\x05\x1f\x00\x02no"),

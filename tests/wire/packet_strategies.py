@@ -33,7 +33,8 @@ few_examples = settings(max_examples=20, deadline=None)
 """Enough for a test that runs once for each kind and version; the machine may be busy."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-topic_names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0+#"), min_size=1, max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+topic_names = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="+#"), min_size=1, max_size=20)
 topic_filters = st.one_of(topic_names, st.sampled_from(["#", "+", "a/+/b", "a/#", "$share/g/+"]))
 packet_ids = st.integers(1, 65_535)
 payloads = st.binary(max_size=200)
@@ -72,13 +73,13 @@ def _connects(version: ProtocolVersion) -> st.SearchStrategy[Connect]:
     wills = st.builds(Will, topic_names, payloads, qos_levels, st.booleans(), _properties("WILL", version))
     credentials = st.one_of(
         st.tuples(st.none(), st.none() if version is not V5 else st.none() | payloads),
-        st.tuples(texts, st.none() | payloads),
+        st.tuples(names, st.none() | payloads),
     )
     return st.builds(
-        lambda client_id, clean_start, keep_alive, will, names, properties: Connect(
-            version, client_id, clean_start, keep_alive, will, names[0], names[1], properties
+        lambda client_id, clean_start, keep_alive, will, credentials, properties: Connect(
+            version, client_id, clean_start, keep_alive, will, *credentials, properties
         ),
-        texts,
+        names,
         st.booleans(),
         st.integers(0, 65_535),
         st.none() | wills,

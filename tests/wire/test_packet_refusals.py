@@ -37,6 +37,11 @@ def connect(name: bytes, level: int, flags: int, rest: bytes = b"\x00\x01c") -> 
     return len(name).to_bytes(2, "big") + name + bytes((level, flags, 0, 0)) + properties + rest
 
 
+def mqtt_string(text: str) -> bytes:
+    """A UTF-8 Encoded String."""
+    return len(text.encode()).to_bytes(2, "big") + text.encode()
+
+
 REFUSALS = [
     # --- CONNECT; it names its version itself
     Refusal("v5 MQTT-3.1.2-1 name", (V5,), 0x10, connect(b"MQTS", 5, 2), UNSUPPORTED),
@@ -78,7 +83,7 @@ REFUSALS = [
     Refusal("v3.1.1 MQTT-4.7.3-1 will topic", (V3_1_1,), 0x10, connect(b"MQTT", 4, 6, b"\0\1c\0\0\0\0"), MALFORMED),
     Refusal("v5 §3.1.2.11.10 data without method", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\x04\x16\0\1x\0\1c", VIOLATION),
     Refusal(
-        "v5 §2.2.2.2 will delay among CONNECT's own", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\1c", MALFORMED
+        "v5 §2.2.2.2 will delay among CONNECT's own", (V5,), 0x10, b"\0\4MQTT\5\2\0\0\5\x18\0\0\0\1\0\1c", VIOLATION
     ),
     # --- fixed header
     Refusal("MQTT-2.1.3-1 type 0", ALL, 0x00, b"", MALFORMED),
@@ -100,7 +105,11 @@ REFUSALS = [
     Refusal("MQTT-1.5.4-2", ALL, 0x30, b"\x00\x01\x00\x00", MALFORMED),
     Refusal("MQTT-1.5.4-1", ALL, 0x30, b"\x00\x03\xed\xa0\x80\x00", MALFORMED),
     Refusal("MQTT-2.2.1-3", ALL, 0x32, b"\x00\x01a\x00\x00\x00", VIOLATION),
-    Refusal("MQTT-4.7.3-1, v5 §3.3.2.1", ALL, 0x30, b"\x00\x00\x00", VIOLATION),
+    Refusal("MQTT-4.7.3-1, v5 §3.3.2.1", ALL, 0x30, b"\x00\x00\x00", MALFORMED),
+    *(
+        Refusal(f"§1.5.4 U+{ord(each):04X}", ALL, 0x30, mqtt_string(f"a{each}b") + b"\0", MALFORMED)
+        for each in "\x01\x1f\x7f\x9f"
+    ),
     # --- acknowledgements
     *(
         Refusal(f"MQTT-2.2.1-3 0x{first_byte:02X}", ALL, first_byte, b"\x00\x00", VIOLATION)
@@ -112,19 +121,35 @@ REFUSALS = [
     Refusal("v5 MQTT-3.7.2-1", (V5,), 0x70, b"\x00\x01\x10", VIOLATION),
     Refusal("v3.1.1 §3.4 reason code", (V3_1, V3_1_1), 0x40, b"\x00\x01\x00", MALFORMED),
     # --- SUBSCRIBE, UNSUBSCRIBE
-    Refusal("v3.1.1 MQTT-3.8.3-3", (V3_1, V3_1_1), 0x82, b"\x00\x01", VIOLATION),
-    Refusal("v5 MQTT-3.8.3-2", (V5,), 0x82, b"\x00\x01\x00", VIOLATION),
-    Refusal("MQTT-2.2.1-3 SUBSCRIBE", ALL, 0x82, b"\x00\x00\x00\x00\x01a\x00", VIOLATION),
+    Refusal("v3.1.1 MQTT-3.8.3-3", (V3_1, V3_1_1), 0x82, b"\x00\x01", MALFORMED),
+    Refusal("v5 MQTT-3.8.3-2", (V5,), 0x82, b"\x00\x01\x00", MALFORMED),
+    Refusal("MQTT-2.2.1-3 SUBSCRIBE", ALL, 0x82, b"\x00\x00\x00\x00\x01a\x00", MALFORMED),
     Refusal("v3.1.1 MQTT-3-8.3-4 reserved bits", (V3_1_1,), 0x82, b"\x00\x01\x00\x01a\x04", MALFORMED),
     Refusal("v5 MQTT-3.8.3-5 reserved bits", (V5,), 0x82, b"\x00\x01\x00\x00\x01a\x40", MALFORMED),
-    Refusal("v3.1.1 MQTT-3-8.3-4 QoS 3", (V3_1, V3_1_1), 0x82, b"\x00\x01\x00\x01a\x03", VIOLATION),
-    Refusal("v5 §3.8.3.1 QoS 3", (V5,), 0x82, b"\x00\x01\x00\x00\x01a\x03", VIOLATION),
-    Refusal("v5 §3.8.3.1 Retain Handling 3", (V5,), 0x82, b"\x00\x01\x00\x00\x01a\x30", VIOLATION),
+    Refusal("v3.1.1 MQTT-3-8.3-4 QoS 3", (V3_1, V3_1_1), 0x82, b"\x00\x01\x00\x01a\x03", MALFORMED),
+    Refusal("v5 §3.8.3.1 QoS 3", (V5,), 0x82, b"\x00\x01\x00\x00\x01a\x03", MALFORMED),
+    Refusal("v5 §3.8.3.1 Retain Handling 3", (V5,), 0x82, b"\x00\x01\x00\x00\x01a\x30", MALFORMED),
     Refusal("v5 MQTT-3.8.3-4", (V5,), 0x82, b"\x00\x01\x00\x00\x0a$share/g/t\x04", VIOLATION),
     Refusal("v5 §3.8.2.1.2 two identifiers", (V5,), 0x82, b"\0\1\4\x0b\1\x0b\2\0\1a\0", VIOLATION),
-    Refusal("v3.1.1 MQTT-3.10.3-2", (V3_1, V3_1_1), 0xA2, b"\x00\x01", VIOLATION),
-    Refusal("v5 MQTT-3.10.3-2", (V5,), 0xA2, b"\x00\x01\x00", VIOLATION),
-    Refusal("MQTT-2.2.1-3 UNSUBSCRIBE", ALL, 0xA2, b"\x00\x00\x00\x00\x01a", VIOLATION),
+    Refusal("v3.1.1 MQTT-3.10.3-2", (V3_1, V3_1_1), 0xA2, b"\x00\x01", MALFORMED),
+    Refusal("v5 MQTT-3.10.3-2", (V5,), 0xA2, b"\x00\x01\x00", MALFORMED),
+    Refusal("MQTT-2.2.1-3 UNSUBSCRIBE", ALL, 0xA2, b"\x00\x00\x00\x00\x01a", MALFORMED),
+    Refusal("v3.1.1 MQTT-4.7.3-1 filter", (V3_1, V3_1_1), 0x82, b"\0\1\0\0\0", MALFORMED),
+    Refusal("v5 MQTT-4.7.3-1 filter", (V5,), 0xA2, b"\0\1\0\0\1a\0\0", MALFORMED),
+    *(
+        Refusal(f"{statement} {each}", (version,), 0x82, head + mqtt_string(each) + b"\0", MALFORMED)
+        for each, number, number_3 in (
+            ("a/#/b", "4.7.1-1", "4.7.1-2"),
+            ("a#", "4.7.1-1", "4.7.1-2"),
+            ("a/+b", "4.7.1-2", "4.7.1-3"),
+            ("$share/g/+b", "4.7.1-2", "4.7.1-3"),
+            ("a\x85", "1.5.4", "1.5.3"),
+        )
+        for version, statement, head in (
+            (V5, f"v5 MQTT-{number}", b"\0\1\0"),
+            (V3_1_1, f"v3.1.1 MQTT-{number_3}", b"\0\1"),
+        )
+    ),
     # --- DISCONNECT, AUTH, PINGREQ
     Refusal("v5 MQTT-3.14.2-1", (V5,), 0xE0, b"\x01", VIOLATION),
     Refusal("v3.1.1 §3.14 body", (V3_1, V3_1_1), 0xE0, b"\x00", MALFORMED),
@@ -175,13 +200,21 @@ def test_v3_1_connect_disregards_unused_bits() -> None:
 
 @pytest.mark.parametrize(
     ("first_byte", "body"),
-    [(0x4F, b"\0\1"), (0x6A, b"\0\1"), (0x8B, b"\0\1\0\1a\0"), (0xAA, b"\0\1\0\1a"), (0xCF, b""), (0xEF, b"")],
+    [
+        (0x14, connect(b"MQIsdp", 3, 2)),
+        (0x4F, b"\0\1"),
+        (0x6A, b"\0\1"),
+        (0x8B, b"\0\1\0\1a\0"),
+        (0xAA, b"\0\1\0\1a"),
+        (0xCF, b""),
+        (0xEF, b""),
+    ],
 )
 def test_v3_1_disregards_unused_flags_of_the_fixed_header(first_byte: int, body: bytes) -> None:
     """v3.1 §2.1: DUP marks PUBREL, SUBSCRIBE and UNSUBSCRIBE sent again; elsewhere the flags are not used."""
     assert decode_packet(first_byte, body, V3_1).packet_type == first_byte >> 4
     with pytest.raises(MalformedPacketError):
-        decode_packet(first_byte, body, V3_1_1)
+        decode_packet(first_byte, body.replace(b"\x06MQIsdp\x03", b"\x04MQTT\x04"), V3_1_1)
 
 
 def test_v3_1_disregards_dup_with_qos_0_and_bits_above_the_requested_qos() -> None:
@@ -206,3 +239,39 @@ def test_a_long_protocol_name_is_not_quoted_whole() -> None:
     with pytest.raises(UnsupportedProtocolVersionError) as raised:
         decode_packet(0x10, connect(b"x" * 5000, 4, 2), V3_1_1)
     assert len(str(raised.value)) < 200
+
+
+V5_HEAD = b"\0\4MQTT\5"
+ANSWERED = {
+    "the other 3.x name [v3.1.1 MQTT-3.1.2-2]": (connect(b"MQIsdp", 4, 2), b"\x20\x02\x00\x01"),
+    "a bridge's level": (connect(b"MQTT", 0x84, 2), b"\x20\x02\x00\x01"),
+    "level 6 [v5 MQTT-3.1.2-2]": (connect(b"MQTT", 6, 2), b"\x20\x03\x00\x84\x00"),
+    "level 2 [v5 MQTT-3.1.2-2]": (connect(b"MQIsdp", 2, 2), b"\x20\x03\x00\x84\x00"),
+    "another protocol [v3.1.1 MQTT-3.1.2-1]": (connect(b"HTTP", 4, 2), b""),
+    "a property twice": (V5_HEAD + b"\2\0\0\6\x21\0\1\x21\0\1\0\1c", b"\x20\x03\x00\x82\x00"),
+    "a property cut": (V5_HEAD + b"\2\0\0\2\x21\0\0\1c", b"\x20\x03\x00\x81\x00"),
+    "a client id with U+0001 [v5 MQTT-3.1.3-8]": (connect(b"MQTT", 5, 2, b"\0\1\1"), b"\x20\x03\x00\x85\x00"),
+    "the same in MQTT 3.1.1": (connect(b"MQTT", 4, 2, b"\0\1\1"), b""),
+    "no will": (connect(b"MQTT", 5, 6), b"\x20\x03\x00\x81\x00"),
+    "bytes behind the payload": (connect(b"MQTT", 5, 2, b"\0\1cx"), b"\x20\x03\x00\x81\x00"),
+    "will QoS 3": (connect(b"MQTT", 5, 0x1E, b"\0\1c\0\0\1w\0\0"), b""),
+    "no user name": (connect(b"MQTT", 5, 0x82), b""),
+}
+
+
+@pytest.mark.parametrize(("body", "connack"), ANSWERED.values(), ids=ANSWERED)
+def test_what_a_refused_connect_is_answered(body: bytes, connack: bytes) -> None:
+    """v5 §4.13.1: a server may send CONNACK before it closes; every client gets one it can read, or none."""
+    with pytest.raises(WireError) as raised:
+        decode_packet(0x10, body, V3_1_1)
+    assert raised.value.connack == connack
+
+
+@pytest.mark.parametrize("character", ["\x01", "\x1f", "\x7f", "\x9f"])
+def test_control_characters_are_let_through_where_nothing_is_named(character: str) -> None:
+    """v5 §1.5.4 leaves it open: they are refused in names of clients, users and topics alone."""
+    packet = Publish(
+        "a", character.encode(), properties={"content_type": character, "user_property": [("k", character)]}
+    )
+    encoded = packet.encode(V5)
+    assert decode_packet(encoded[0], encoded[2:], V5) == packet
