@@ -176,7 +176,7 @@ def test_a_refused_connect_leaves_the_session_alone(
 def test_packets_sent_before_the_connack_are_handled_after_it(
     open_client: Callable[..., RawClient], name: Callable[[], str], version: int
 ) -> None:
-    """[v5 MQTT-3.1.4-6]: clients may send on without waiting."""
+    """MQTT 5.0 §3.1.4, MQTT 3.1.1 §3.1.4: clients may send on without waiting."""
     connection, topic = open_client(), name()
     connection.send(
         mqtt.connect(version, name())

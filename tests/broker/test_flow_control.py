@@ -69,7 +69,7 @@ def test_v5_qos_0_passes_a_full_window(client: Callable[..., RawClient], name: C
 
 
 @only_5
-def test_v5_mqtt_3_3_4_8_more_than_the_servers_receive_maximum_is_an_error(
+def test_v5_mqtt_3_3_4_7_more_than_the_servers_receive_maximum_is_an_error(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], name: Callable[[], str]
 ) -> None:
     process = start_broker(RECEIVE_MAXIMUM="5")

@@ -48,7 +48,9 @@ EVERY_VERSION = {
     "SUBSCRIBE of identifier 0 [2.2.1-3]": Wrong(
         lambda v: mqtt.subscribe(v, 0, [("t", 0)]), (MALFORMED, PROTOCOL_ERROR)
     ),
-    "SUBSCRIBE at QoS 3 [3.8.3-4]": Wrong(lambda v: mqtt.subscribe(v, 1, [("t", 3)]), (MALFORMED, PROTOCOL_ERROR)),
+    "SUBSCRIBE at QoS 3 [v3.1.1 MQTT-3.8.3-4]": Wrong(
+        lambda v: mqtt.subscribe(v, 1, [("t", 3)]), (MALFORMED, PROTOCOL_ERROR)
+    ),
     "filter not UTF-8": Wrong(lambda v: mqtt.subscribe(v, 1, [(b"\xc3\x28", 0)])),
     "PUBACK of one byte": Wrong(lambda _: b"\x40\x01\x00"),
     "CONNACK from a client": Wrong(lambda _: b"\x20\x02\x00\x00", (MALFORMED, PROTOCOL_ERROR)),
@@ -56,11 +58,13 @@ EVERY_VERSION = {
     "PINGRESP from a client": Wrong(lambda _: b"\xd0\x00", (MALFORMED, PROTOCOL_ERROR)),
 }
 FROM_3_1_1 = {  # MQTT 3.1 leaves these bits without a meaning, and does not speak of empty lists
-    "SUBSCRIBE option bits [3.8.3-5]": Wrong(
+    "SUBSCRIBE option bits [v5 MQTT-3.8.3-5], [v3.1.1 MQTT-3.8.3-4]": Wrong(
         lambda v: mqtt.subscribe(v, 1, [("t", 0xC0)]), (MALFORMED, PROTOCOL_ERROR)
     ),
     "SUBSCRIBE flags [3.8.1-1]": Wrong(lambda v: b"\x80" + mqtt.subscribe(v, 1, [("t", 0)])[1:]),
-    "SUBSCRIBE of nothing [3.8.3-2]": Wrong(lambda v: mqtt.subscribe(v, 1, []), (MALFORMED, PROTOCOL_ERROR)),
+    "SUBSCRIBE of nothing [v5 MQTT-3.8.3-2], [v3.1.1 MQTT-3.8.3-3]": Wrong(
+        lambda v: mqtt.subscribe(v, 1, []), (MALFORMED, PROTOCOL_ERROR)
+    ),
     "UNSUBSCRIBE of nothing [3.10.3-2]": Wrong(lambda v: mqtt.unsubscribe(v, 1, []), (MALFORMED, PROTOCOL_ERROR)),
     "UNSUBSCRIBE flags [3.10.1-1]": Wrong(lambda v: b"\xa0" + mqtt.unsubscribe(v, 1, ["t"])[1:]),
     "PUBREL flags [3.6.1-1]": Wrong(lambda _: b"\x60\x02\x00\x01"),
@@ -150,14 +154,16 @@ def test_v5_mqtt_4_13_1_1_wrong_packets_close_their_connection(
 
 
 WRONG_CONNECTS = {
-    "will QoS 3 [3.1.2-12]": lambda v: _connect_flags(v, 0x1E),
-    "will QoS without a will [3.1.2-11]": lambda v: _connect_flags(v, 0x0A),
-    "will retain without a will [3.1.2-13]": lambda v: _connect_flags(v, 0x22),
+    "will QoS 3 [v5 MQTT-3.1.2-12], [v3.1.1 MQTT-3.1.2-14]": lambda v: _connect_flags(v, 0x1E),
+    "will QoS without a will [v5 MQTT-3.1.2-11], [v3.1.1 MQTT-3.1.2-11, -13]": lambda v: _connect_flags(v, 0x0A),
+    "will retain without a will [v5 MQTT-3.1.2-13], [v3.1.1 MQTT-3.1.2-15]": lambda v: _connect_flags(v, 0x22),
     "client id not UTF-8 [3.1.3-4]": lambda v: _connect_flags(v, 0x02, b"\x00\x02\xff\xfe"),
     "payload missing": lambda v: _connect_flags(v, 0x02, b""),
-    "user name missing [3.1.2-16]": lambda v: _connect_flags(v, 0x82),
+    "user name missing [v5 MQTT-3.1.2-17], [v3.1.1 MQTT-3.1.2-19]": lambda v: _connect_flags(v, 0x82),
     "flags of the fixed header": lambda v: b"\x11" + mqtt.connect(v, "c")[1:],
-    "bytes behind the payload": lambda v: _connect_flags(v, 0x02, b"\x00\x01cextra"),
+    "bytes behind the payload [v5 MQTT-3.1.2-16], [v3.1.1 MQTT-3.1.2-18]": lambda v: _connect_flags(
+        v, 0x02, b"\x00\x01cextra"
+    ),
 }
 
 

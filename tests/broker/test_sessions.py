@@ -50,6 +50,7 @@ def test_a_taken_over_session_goes_on(
 def test_mqtt_3_1_2_6_a_clean_session_is_gone_with_its_connection(
     open_client: Callable[..., RawClient], client: Callable[..., RawClient], name: Callable[[], str]
 ) -> None:
+    """[v3.1.1 MQTT-3.1.2-6], [v5 MQTT-3.1.2-4]."""
     client_id, topic = name(), name()
     first = client(client_id)
     first.subscribe(topic)
@@ -66,6 +67,7 @@ def test_mqtt_3_1_2_6_a_clean_session_is_gone_with_its_connection(
 def test_mqtt_3_2_2_2_session_present_tells_of_a_stored_session(
     open_client: Callable[..., RawClient], name: Callable[[], str], version: int
 ) -> None:
+    """[v3.1.1 MQTT-3.2.2-2], [v5 MQTT-3.2.2-3]."""
     client_id = name()
     seen = []
     for clean in (False, False, True, False):
@@ -206,7 +208,7 @@ def test_v5_disconnect_may_change_the_expiry(
 
 
 @only_5
-def test_v5_mqtt_3_14_2_2_disconnect_may_not_revive_an_expiry_of_zero(
+def test_v5_disconnect_may_not_revive_an_expiry_of_zero(
     client: Callable[..., RawClient], name: Callable[[], str]
 ) -> None:
     first = client(name())

@@ -104,21 +104,16 @@ def _tests(
         for statement in cited:
             version, _, number = statement.partition(" ")
             tests[version, number].add((collected.paths.get(test, ""), test))
-    for test, cited in notes["misread"].items():
-        for statement in cited:
-            version, _, number = statement.partition(" ")
-            tests[version, number].discard((collected.paths.get(test, ""), test))
     return tests
 
 
 def _problems_of_notes(
     collected: Collected, notes: dict[str, dict[str, Any]], numbers: dict[str, set[str]]
 ) -> list[str]:
-    corrections = notes["shown"] | notes["misread"]
-    cited = [tuple(each.split(" ")) for section in ("shown", "misread") for each in chain(*notes[section].values())]
+    cited = [tuple(each.split(" ")) for each in chain(*notes["shown"].values())]
     noted = [(version, number) for version in TITLES for number in notes[version]]
     return [
-        *(f"a note names a test that is not there: {test}" for test in corrections if test not in collected.paths),
+        *(f"a note names a test that is not there: {test}" for test in notes["shown"] if test not in collected.paths),
         *(
             f"a note names no statement: {v} {number}"
             for v, number in cited + noted

@@ -58,11 +58,11 @@ REFUSALS = [
     Refusal("v3.1.1 MQTT-3.1.2-15 will retain without a will", (V3_1_1,), 0x10, connect(b"MQTT", 4, 0x22), MALFORMED),
     Refusal("v5 MQTT-3.1.2-13 will retain without a will", (V5,), 0x10, connect(b"MQTT", 5, 0x22), MALFORMED),
     *(
-        Refusal("MQTT-3.1.2-12 will QoS 3", (version,), 0x10, connect(name, version, 0x1E, rest), MALFORMED)
-        for version, name, rest in (
-            (V3_1, b"MQIsdp", b"\x00\x01c\x00\x01w\x00\x00"),
-            (V3_1_1, b"MQTT", b"\x00\x01c\x00\x01w\x00\x00"),
-            (V5, b"MQTT", b"\x00\x01c\x00\x00\x01w\x00\x00"),
+        Refusal(f"{statement} will QoS 3", (version,), 0x10, connect(name, version, 0x1E, rest), MALFORMED)
+        for statement, version, name, rest in (
+            ("v3.1 §3.1", V3_1, b"MQIsdp", b"\x00\x01c\x00\x01w\x00\x00"),
+            ("v3.1.1 MQTT-3.1.2-14", V3_1_1, b"MQTT", b"\x00\x01c\x00\x01w\x00\x00"),
+            ("v5 MQTT-3.1.2-12", V5, b"MQTT", b"\x00\x01c\x00\x00\x01w\x00\x00"),
         )
     ),
     Refusal(

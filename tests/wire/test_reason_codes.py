@@ -34,7 +34,7 @@ def test_names_agree_with_paho() -> None:
 
 
 def test_every_reason_code_of_connack_maps_to_a_return_code_or_none() -> None:
-    """v3.1.1 §3.2.2.3: return codes 1 to 5; MQTT-3.2.2-6: without an applicable one there is no CONNACK."""
+    """v3.1.1 §3.2.2.3: return codes 1 to 5; [v3.1.1 MQTT-3.2.2-6]: without an applicable one there is no CONNACK."""
     assert set(CONNACK_RETURN_CODES) <= REASON_CODES_OF[PacketType.CONNACK]
     assert CONNACK_RETURN_CODES[ReasonCode.SUCCESS] == 0
     assert {code for reason, code in CONNACK_RETURN_CODES.items() if reason} == {1, 2, 3, 4, 5}
