@@ -105,9 +105,9 @@ def test_a_will_has_to_be_allowed(with_lists: BrokerProcess, version: int) -> No
 def test_mqtt5_is_told_that_a_publish_is_refused(with_lists: BrokerProcess, qos: int) -> None:
     """PUBACK and PUBREC carry 0x87 (MQTT 5.0 §3.4.2.1, §3.5.2.1), and the connection goes on."""
     with alice(with_lists) as client:
-        assert client.publish("up/1", b"yes", qos=qos) == 0
+        assert client.publish("up/1", b"yes", qos=qos) < 0x80
         assert client.publish("down/1", b"no", qos=qos) == 0x87
-        assert client.publish("up/2", b"yes too", qos=qos) == 0
+        assert client.publish("up/2", b"yes too", qos=qos) < 0x80
     assert stored_payloads(with_lists.store_url) == [b"yes", b"yes too"]
 
 
@@ -219,7 +219,7 @@ def assert_alice_may(process: BrokerProcess, password: str, publish: str, subscr
     """Assert that alice may do these two things and nothing else."""
     assert connack(process, username="alice", password="wrong") == 0x86
     with connected(process, username="alice", password=password) as client:
-        assert client.publish(publish, qos=1) == 0
+        assert client.publish(publish, qos=1) < 0x80
         assert client.publish(f"not/{publish}", qos=1) == 0x87
         assert client.subscribe(subscribe, f"not/{subscribe}") == (2, 0x87)
 

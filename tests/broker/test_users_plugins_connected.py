@@ -86,7 +86,7 @@ def test_a_plugin_hears_what_happens_and_publishes(start_with_plugins: Callable[
 
     with connected(process, "device", username="alice") as device:
         assert heard(1) == [["connected", "device", "alice", True, ["device", "observer"]]]
-        device.subscribe(("a/#", 1), ("a/#/b", 1))
+        device.subscribe(("a/#", 1), ("/" * 300, 1))
         assert heard(1) == [["subscribed", "device", "a/#", 1, [["device", 1]]]]
         device.publish("up", b"1", qos=2)
         device.publish("kept", b"2", retain=True)
@@ -175,7 +175,7 @@ def test_a_plugin_without_an_answer_refuses_and_harms_nobody_else(
     refused.send(mqtt.connect(5, "refused", username="bad"))
     bad.send(mqtt.publish(5, "bad/1", b"no", qos=1, packet_id=1))
     for number in range(20):
-        assert good.publish(f"good/{number}", b"yes", qos=1) == 0
+        assert good.publish(f"good/{number}", b"yes", qos=1) < 0x80
     assert mqtt.read_acknowledgement(5, bad.receive(mqtt.PUBACK)).codes == (0x87,)
     assert mqtt.read_connack(5, refused.receive()).code == 0x86
     assert bad.subscribe("bad/2", "good/2") == (0x87, 2)
