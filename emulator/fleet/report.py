@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emulator.fleet.ledger import Ledger
+    from emulator.fleet.totals import Totals
 
 
 @dataclass(frozen=True)
@@ -19,33 +19,40 @@ class Progress:
     rate: float
 
 
-def progress_line(progress: Progress, ledger: Ledger) -> str:
+def progress_line(progress: Progress, totals: Totals) -> str:
     """Return one line without its end."""
     minutes, seconds = divmod(int(progress.elapsed_s), 60)
     return (
         f"{minutes:02}:{seconds:02}  {progress.connected}/{progress.devices} connected  "
-        f"{ledger.sent:,} sent ({progress.rate:,.0f}/s)  {ledger.acknowledged:,} acknowledged  "
-        f"{ledger.skipped:,} skipped  {ledger.reconnects:,} reconnects"
+        f"{totals.sent:,} sent ({progress.rate:,.0f}/s)  {totals.acknowledged:,} acknowledged  "
+        f"{totals.skipped:,} skipped  {totals.reconnects:,} reconnects"
     )
 
 
-def summary(ledger: Ledger, elapsed_s: float, qos: int) -> str:
+def summary(totals: Totals, elapsed_s: float) -> str:
     """Return the closing lines: what was sent, what was acknowledged, and how long that took."""
-    rate = ledger.sent / elapsed_s if elapsed_s else 0.0
+    rate = totals.sent / elapsed_s if elapsed_s else 0.0
+    has_answers = totals.acknowledged or totals.awaited or totals.refused
     lines = [
-        f"sent            {ledger.sent:,} messages in {elapsed_s:.1f} s ({rate:,.1f}/s)",
-        f"acknowledged    {ledger.acknowledged:,}" if qos else "acknowledged    none: QoS 0 has no acknowledgements",
-        f"skipped         {ledger.skipped:,}",
-        f"reconnects      {ledger.reconnects:,}",
+        f"sent            {totals.sent:,} messages in {elapsed_s:.1f} s ({rate:,.1f}/s)",
+        f"acknowledged    {totals.acknowledged:,}"
+        if has_answers
+        else "acknowledged    none: QoS 0 has no acknowledgements",
+        f"skipped         {totals.skipped:,}",
+        f"reconnects      {totals.reconnects:,}",
     ]
-    if ledger.latency.count:
-        lines.append(f"latency (ms)    {_latency(ledger)}")
-    if not ledger.is_settled:
-        lines.append(f"NOT acknowledged: {ledger.awaited:,} without an answer, {ledger.refused:,} refused")
+    if totals.forwarded:
+        lines.append(f"forwarded       {totals.forwarded:,} that were kept until they could be sent")
+    if totals.latency.count:
+        lines.append(f"latency (ms)    {_latency(totals)}")
+    if not totals.is_settled:
+        lines.append(f"NOT acknowledged: {totals.awaited:,} without an answer, {totals.refused:,} refused")
+    if totals.sessions_lost:
+        lines.append(f"LOST SESSIONS:    {totals.sessions_lost:,} were not there any more at a reconnect")
     return "\n".join(lines)
 
 
-def _latency(ledger: Ledger) -> str:
+def _latency(totals: Totals) -> str:
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    shown = [f"{name} {ledger.latency.quantile_ms(share):.1f}" for name, share in quantiles.items()]
-    return "  ".join([*shown, f"max {ledger.latency.max_ms:.1f}"])
+    shown = [f"{name} {totals.latency.quantile_ms(share):.1f}" for name, share in quantiles.items()]
+    return "  ".join([*shown, f"max {totals.latency.max_ms:.1f}"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 
 DAY_S = 86_400
@@ -40,14 +41,13 @@ class Telemetry:
         self._pressure = Walk(random.uniform(1005, 1020), 0.2, 980, 1040)
         self._rssi = Walk(random.uniform(-75, -55), 1.5, -95, -40)
         self._battery = random.uniform(60, 100)
-        self._seq = 0
 
-    def reading(self, now_s: float) -> bytes:
+    def reading(self, now_s: float, seq: int) -> bytes:
         """Take the next reading at `now_s` (seconds since the epoch) and return it as JSON.
 
-        Temperature in °C, humidity, battery in %, pressure in hPa, rssi in dBm; `seq` counts from 1.
+        Temperature in °C, humidity, battery in %, pressure in hPa, rssi in dBm; `time` is `now_s`, however late the
+        reading is sent.
         """
-        self._seq += 1
         self._battery = max(5.0, self._battery - self._random.uniform(0, 0.004))
         warmth = math.cos((now_s - WARMEST_S) / DAY_S * 2 * math.pi)
         values = {
@@ -56,6 +56,7 @@ class Telemetry:
             "pressure": round(self._pressure.next(self._random), 1),
             "battery": round(self._battery, 1),
             "rssi": round(self._rssi.next(self._random)),
-            "seq": self._seq,
+            "time": datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "seq": seq,
         }
         return json.dumps(values, separators=(",", ":")).encode()

@@ -22,8 +22,10 @@ def read(*argv: str, environ: Mapping[str, str] | None = None) -> arguments.Opti
 
 def test_defaults_are_gentle_and_run_until_stopped():
     options = read("--url", URL)
-    assert (options.host, options.port) == ("127.0.0.1", 1884)
-    assert (options.devices, options.rate, options.duration_s, options.qos) == (10, 10.0, None, 1)
+    assert (options.endpoint.host, options.endpoint.port) == ("127.0.0.1", 1884)
+    (group,) = options.scenario.groups
+    assert (group.count, group.rate, group.qos, group.is_persistent, group.buffer) == (10, 10.0, 1, False, 0)
+    assert (options.scenario.duration_s, options.scenario.seed, options.drain_timeout_s) == (None, 1, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -35,16 +37,18 @@ def test_defaults_are_gentle_and_run_until_stopped():
     ],
 )
 def test_a_url_names_host_port_and_credentials(url: str, expected: tuple[str, int, str, str]):
-    options = read("--url", url)
-    assert (options.host, options.port, options.username, options.password) == expected
+    endpoint = read("--url", url).endpoint
+    assert (endpoint.host, endpoint.port, endpoint.username, endpoint.password) == expected
 
 
 def test_arguments_win_over_the_environment_and_that_over_the_url():
     url = "tcp://u:from-url@host"
-    assert read("--url", url).password == "from-url"
-    assert read("--url", url, "--password-env", "SECRET", environ={"SECRET": "from-env"}).password == "from-env"
+    assert read("--url", url).endpoint.password == "from-url"
+    assert (
+        read("--url", url, "--password-env", "SECRET", environ={"SECRET": "from-env"}).endpoint.password == "from-env"
+    )
     both = ("--password-env", "SECRET", "--password", "from-argument")
-    assert read("--url", url, *both, environ={"SECRET": "from-env"}).password == "from-argument"
+    assert read("--url", url, *both, environ={"SECRET": "from-env"}).endpoint.password == "from-argument"
 
 
 @pytest.mark.parametrize(

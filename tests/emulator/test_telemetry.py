@@ -10,7 +10,7 @@ NOON_S = 1_800_000_000.0
 
 def readings(seed: int, device_id: str, count: int = 50) -> list[bytes]:
     telemetry = Telemetry(seed, device_id)
-    return [telemetry.reading(NOON_S + second) for second in range(count)]
+    return [telemetry.reading(NOON_S + second, 1 + second) for second in range(count)]
 
 
 def test_the_same_seed_and_device_give_the_same_readings():
@@ -24,7 +24,7 @@ def test_devices_and_seeds_differ():
 def test_values_stay_plausible_over_a_month():
     telemetry = Telemetry(1, "sensor-0001")
     for minute in range(0, 30 * 24 * 60, 5):
-        reading = json.loads(telemetry.reading(NOON_S + minute * 60))
+        reading = json.loads(telemetry.reading(NOON_S + minute * 60, minute))
         assert 5 <= reading["temperature"] <= 35
         assert 20 <= reading["humidity"] <= 90
         assert 980 <= reading["pressure"] <= 1040
@@ -32,8 +32,9 @@ def test_values_stay_plausible_over_a_month():
         assert -95 <= reading["rssi"] <= -40
 
 
-def test_sequence_numbers_count_from_one():
-    assert [json.loads(reading)["seq"] for reading in readings(1, "d", 3)] == [1, 2, 3]
+def test_a_reading_carries_its_number_and_its_own_time():
+    reading = json.loads(Telemetry(1, "d").reading(NOON_S + 0.25, 7))
+    assert (reading["seq"], reading["time"]) == (7, "2027-01-15T08:00:00.250Z")
 
 
 def test_afternoons_are_warmer_than_nights():
@@ -41,7 +42,8 @@ def test_afternoons_are_warmer_than_nights():
 
     def mean_at(seconds_of_day: int) -> float:
         return mean(
-            json.loads(telemetry.reading(day * DAY_S + seconds_of_day))["temperature"] for day in range(20_000, 20_050)
+            json.loads(telemetry.reading(day * DAY_S + seconds_of_day, day))["temperature"]
+            for day in range(20_000, 20_050)
         )
 
     assert mean_at(WARMEST_S) > mean_at(WARMEST_S - DAY_S // 2) + 3

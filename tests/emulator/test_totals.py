@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.fleet.ledger import GROWTH, LatencyHistogram, Ledger
+from emulator.fleet.totals import GROWTH, LatencyHistogram, Totals
 
 
 @given(
@@ -30,17 +30,17 @@ def test_no_times_have_no_quantile():
     ("answers", "is_settled"), [([], False), ([False], False), ([False, False], True), ([False, True], False)]
 )
 def test_two_awaited_messages_are_settled_by_two_good_answers(answers: list[bool], is_settled: bool):
-    ledger = Ledger()
+    totals = Totals()
     for _ in range(2):
-        ledger.note_sent(is_awaited=True)
+        totals.note_sent(is_awaited=True)
     for is_failure in answers:
-        ledger.note_answer(1.0, is_failure=is_failure)
-    assert ledger.is_settled is is_settled
-    assert ledger.acknowledged + ledger.refused + ledger.awaited == ledger.sent == 2
+        totals.note_answer(1.0, is_failure=is_failure)
+    assert totals.is_settled is is_settled
+    assert totals.acknowledged + totals.refused + totals.awaited == totals.sent == 2
 
 
 def test_messages_at_qos_0_await_nothing():
-    ledger = Ledger()
-    ledger.note_sent(is_awaited=False)
-    assert ledger.is_settled
-    assert (ledger.sent, ledger.acknowledged) == (1, 0)
+    totals = Totals()
+    totals.note_sent(is_awaited=False)
+    assert totals.is_settled
+    assert (totals.sent, totals.acknowledged) == (1, 0)
