@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +79,8 @@ class LoopClient(mqtt.Client):
         if sock is not None:
             self._is_muted = False
             self._event_loop.add_reader(sock, self.loop_read)
-            sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the broker was faster; the reader learns it
+                sock.shutdown(socket.SHUT_RDWR)
 
     def mute(self) -> None:
         """Neither read nor write any more, as behind a dead network, until `cut()`."""

@@ -115,9 +115,10 @@ class Connection:
         self.hurry()
 
     def reconnect(self) -> None:
-        """Lose the connection, and come back at once."""
-        self._client.cut()
-        self.hurry()
+        """Lose the connection, and come back at once; nothing where there is no network."""
+        if not self._holds:
+            self._client.cut()
+            self.hurry()
 
     def hurry(self) -> None:
         """Do not wait for the next attempt to connect."""

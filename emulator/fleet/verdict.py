@@ -39,15 +39,22 @@ class Findings:
     wills: int = 0
     beyond_retention: int = 0
     missing: Tally = field(default_factory=Tally)
+    missing_wills: Tally = field(default_factory=Tally)
     altered: Tally = field(default_factory=Tally)
     repeated: Tally = field(default_factory=Tally)
     reordered: Tally = field(default_factory=Tally)
     unverifiable: Tally = field(default_factory=Tally)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that has to be there is."""
+        return not self.missing.count and not self.missing_wills.count
+
     def faults(self) -> list[tuple[str, Tally]]:
         """Return each kind of fault with how many there are."""
         return [
             ("missing", self.missing),
+            ("wills missing", self.missing_wills),
             ("altered, or not sent by this fleet", self.altered),
             ("repeated that may not be", self.repeated),
             ("out of order", self.reordered),
@@ -97,7 +104,7 @@ def judge_devices(ledger: Ledger, observer: Observer) -> list[str]:
     for track in ledger.tracks:
         found = Findings(observer.name)
         _judge_presence(track, observer, found)
-        if found.missing.count:
+        if not found.is_complete:
             devices[track.source.device_id] = None
     return list(devices)
 
@@ -130,7 +137,7 @@ def _judge_presence(track: Track, observer: Observer, found: Findings) -> None:
         elif was_stored:
             found.beyond_retention += 1
         else:
-            found.missing.add(_name(track, number))
+            (found.missing_wills if track.source.kind == "will" else found.missing).add(_name(track, number))
 
 
 def _judge_repeats(track: Track, observer: Observer, found: Findings) -> None:

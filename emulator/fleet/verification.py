@@ -53,7 +53,7 @@ class Verification:
         while True:
             reasons = await self._read(unread)
             found = judge(self._ledger, observers, reasons)
-            is_complete = not any(each.missing.count for each in found.findings) and not reasons
+            is_complete = all(each.is_complete for each in found.findings) and not reasons
             if is_complete or time.monotonic() > deadline_s:
                 return found
             unread = unread if reasons else judge_devices(self._ledger, self._store)

@@ -7,9 +7,11 @@ import pytest
 
 from emulator.__main__ import main
 from emulator.fleet import arguments
+from emulator.fleet.dashboard import Dashboard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 URL = "tcp://127.0.0.1:1884"
 
@@ -65,6 +67,10 @@ def test_arguments_win_over_the_environment_and_that_over_the_url():
         (["--url", URL, "--qos", "3"], "invalid choice: 3"),
         (["--url", URL, "--prefix", "a/b"], "--prefix"),
         (["--url", URL, "--password-env", "NO_SUCH_VARIABLE_HERE"], "NO_SUCH_VARIABLE_HERE is not set"),
+        (["--url", URL, "--scenario", "x.toml", "--qos", "1"], "--qos: the scenario file says that; leave it out"),
+        (["--url", URL, "--scenario", "nowhere.toml"], "nowhere.toml: No such file or directory"),
+        (["--url", URL, "--verify", "tcp://h"], "--verify: use http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"),
+        (["--url", URL, "--verify-password-env", "NO_SUCH_VARIABLE_HERE"], "--verify-password-env: NO_SUCH_VARIABLE"),
         ([], "--url"),
     ],
 )
@@ -81,3 +87,18 @@ def test_a_bad_url_does_not_show_its_password(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         main(["fleet", "--url", "http://u:s3cret@host"])
     assert "s3cret" not in capsys.readouterr().err
+
+
+def test_seed_and_duration_win_over_the_scenarios(tmp_path: Path):
+    path = tmp_path / "s.toml"
+    path.write_text("seed = 7\nduration_s = 60\n[[devices]]\ncount = 1\nrate = 1\n")
+    told = read("--url", URL, "--scenario", str(path))
+    assert (told.scenario.seed, told.scenario.duration_s, told.drain_timeout_s) == (7, 60, 60.0)
+    told = read("--url", URL, "--scenario", str(path), "--seed", "0", "--duration", "5", "--drain-timeout", "1")
+    assert (told.scenario.seed, told.scenario.duration_s, told.drain_timeout_s) == (0, 5, 1.0)
+
+
+def test_the_dashboards_password_may_come_from_the_environment():
+    given = ("--url", URL, "--verify", "https://h", "--verify-password-env", "SECRET")
+    assert read(*given, environ={"SECRET": "s"}).dashboard == Dashboard("h", 443, "admin", "s", is_tls=True)
+    assert read("--url", URL, "--verify", "http://u:p@h:8000").dashboard == Dashboard("h", 8000, "u", "p", is_tls=False)
