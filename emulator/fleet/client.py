@@ -1,7 +1,7 @@
 """A paho-mqtt client whose socket the asyncio event loop drives: no thread, and no blocking call but DNS in a pool.
 
-Uses paho's hooks for external loops (`on_socket_open` and its siblings), and two inner hooks: where paho makes its
-socket (its own dialling blocks, which would hold up every other device of the fleet), and where it reads PUBREC.
+Uses paho's hooks for external loops (`on_socket_open` and its siblings), and three inner ones: where paho makes its
+socket (its own dialling blocks, which would hold up every other device of the fleet), and two that keep QoS 2 exact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MessageState
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -120,6 +120,13 @@ class LoopClient(mqtt.Client):
         if len(packet) < 3 or packet[2] < FAILURE:  # [v5 MQTT-4.3.3]: paho sends PUBREL whatever the reason code is
             self._stored.add(int.from_bytes(packet[:2], "big"))
         return super()._handle_pubrec()
+
+    def _messages_reconnect_reset_out(self) -> None:
+        # paho forgets at the second attempt to connect in a row that PUBREC came, and would publish a second time.
+        for message in self._out_messages.values():
+            if message.state == MessageState.MQTT_MS_RESEND_PUBREL:
+                message.state = MessageState.MQTT_MS_WAIT_FOR_PUBCOMP
+        super()._messages_reconnect_reset_out()
 
     def _set_hooks(self) -> None:
         loop = self._event_loop
