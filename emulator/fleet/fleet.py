@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,8 +156,9 @@ class Fleet:
         if not self._verification.is_asked:
             return True
         verdict = await self._verification.verdict(0 if self._hurried.is_set() else self._options.verify_timeout_s)
+        verdict = replace(verdict, sessions_lost=self._totals.sessions_lost)
         print(verdict.text(), flush=True)
-        return verdict.is_verified and not self._totals.sessions_lost
+        return verdict.is_verified
 
     async def _close(self) -> None:
         leaving = [asyncio.create_task(watcher.leave()) for watcher in self._roster.watchers]

@@ -61,28 +61,35 @@ class Findings:
         ]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verdict:
-    """The end of a run: figures of every observer, and what kept the fleet from judging (`reasons`)."""
+    """The end of a run: figures of every observer, and what kept the fleet from judging (`reasons`).
+
+    `sessions_lost`: lasting sessions that were not there any more at a reconnect.
+    """
 
     findings: list[Findings]
     reasons: list[str]
+    sessions_lost: int = 0
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something is not as it has to be."""
+        return self.sessions_lost > 0 or any(tally.count for found in self.findings for _, tally in found.faults())
 
     @property
     def is_verified(self) -> bool:
         """Whether everything was judged and nothing is wrong."""
-        return not self.reasons and not any(
-            tally.count for found in self.findings for _, tally in [*found.faults(), ("", found.unverifiable)]
-        )
+        return not (self.is_wrong or self.reasons or any(found.unverifiable.count for found in self.findings))
 
     def text(self) -> str:
         """Return lines for people: a line for each observer, the first few faults, the verdict."""
         lines = [line for found in self.findings for line in _lines(found)]
+        if self.sessions_lost:
+            lines.append(f"{self.sessions_lost:,} lasting sessions were not there any more at a reconnect")
         lines += [f"not verifiable: {reason}" for reason in self.reasons]
-        if self.is_verified:
-            return "\n".join([*lines, "VERIFIED"])
-        is_wrong = any(tally.count for found in self.findings for _, tally in found.faults())
-        return "\n".join([*lines, "NOT AS SENT" if is_wrong else "NOT VERIFIABLE"])
+        end = "VERIFIED" if self.is_verified else "NOT AS SENT" if self.is_wrong else "NOT VERIFIABLE"
+        return "\n".join([*lines, end])
 
 
 def judge(ledger: Ledger, observers: Sequence[Observer], reasons: Iterable[str] = ()) -> Verdict:

@@ -1,4 +1,4 @@
-"""The client against a server that breaks off where it hurts: QoS 2 has to stay exactly once [v5 MQTT-4.3.3-1]."""
+"""The client against a server that breaks off where it hurts: QoS 2 has to stay exactly once."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -164,6 +165,14 @@ def test_what_a_history_cannot_hold_any_more_is_not_missing(ledger: Ledger):
     verdict = judge(ledger, [store])
     assert verdict.findings[0].unverifiable.first == [f"{TOPIC} seq 3"]
     assert verdict.findings[0].missing.first == [f"{TOPIC} seq 5"]
+
+
+def test_a_lost_session_is_a_fault(ledger: Ledger):
+    verdict = replace(judge(ledger, []), sessions_lost=2)
+    assert verdict.text().splitlines() == [
+        "2 lasting sessions were not there any more at a reconnect",
+        "NOT AS SENT",
+    ]
 
 
 def test_a_full_ledger_says_so_and_accuses_nobody():

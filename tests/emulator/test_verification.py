@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -170,6 +171,24 @@ def test_a_fleet_that_has_a_hard_time_is_verified_and_its_ledger_says_the_same(a
               if each["topic"] == topic]  # fmt: skip
     assert len(acknowledged) > 20
     assert stored == [digests[number] for number in sorted(acknowledged)]
+
+
+def test_a_killed_broker_keeps_what_it_acknowledged(application: Application):
+    broker = application.start_broker()
+    fleet = application.start_fleet(f"{SMALL}[[watchers]]\n[commands]\nrate = 5\nqos = 2\n", "--verify-timeout", 2)
+    history = count_history(application.redis_url, "sensor-0001")
+    for chunks in (3, 6):
+        eventually(lambda: history() > chunks, "some history")  # noqa: B023  called before the next turn
+        broker.restart()
+    said, errors = fleet.communicate(timeout=60)
+    judged = [line.partition(" due: ")[2] for line in said.splitlines() if " wills due: " in line]
+    assert len(judged) == 3, said + errors
+    for figures in judged:  # wills of a killed broker are a promise of their own
+        assert re.sub(r"\d+ wills missing", "", figures) == (
+            "0 missing, , 0 altered, or not sent by this fleet, 0 repeated that may not be, 0 out of order"
+        ), said
+    assert "NOT acknowledged" not in said
+    assert "LOST SESSIONS" not in said
 
 
 def test_a_message_deleted_behind_the_brokers_back_is_noticed(application: Application):
