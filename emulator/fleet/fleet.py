@@ -152,6 +152,8 @@ class Fleet:
             task.cancel()
 
     async def _verify(self) -> bool:
+        if sys.stderr.isatty() and not self._options.is_quiet:
+            print(file=sys.stderr)  # the progress line has no end
         print(summary(self._totals, time.monotonic() - self._started_s), flush=True)
         if not self._verification.is_asked:
             return True
