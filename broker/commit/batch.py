@@ -34,9 +34,8 @@ class Queue(Protocol):
 
 
 class SharedDelivery(NamedTuple):
-    """A message and the member of a group that is to have it once it is stored."""
+    """The member of a group that is to have a message once it is stored."""
 
-    message: Message
     shared_filter: str
     member: Match[Any]
 
@@ -46,7 +45,7 @@ class Batch:
 
     `pubacks` and `pubrecs`: whom to tell; for a PUBACK, of which topic. `operations` are carried out behind the messages,
     in order; `then` is called, in order, once all is stored. `sent`: up to which entry each session has been sent.
-    `shared`: who gets what of shared subscriptions.
+    `shared`: by a message's index, who gets it of those who share it.
     """
 
     __slots__ = (
@@ -69,7 +68,7 @@ class Batch:
         self.retained: dict[str, Message | None] = {}
         self.operations: list[Change] = []
         self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
-        self.shared: list[SharedDelivery] = []
+        self.shared: dict[int, list[SharedDelivery]] = {}
         self.sent: dict[str, int] = {}
         self.then: list[Callable[[], None]] = []
         self.size_bytes = 0

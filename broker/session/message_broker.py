@@ -108,9 +108,9 @@ class MessageBroker:
         has_lasting, has_groups = self.sessions.lasting > 0, self.tree.group_count > 0
         if not has_lasting and not has_groups:
             return
-        for message in batch.messages:
+        for index, message in enumerate(batch.messages):
             if has_groups:
-                self.sharing.prepare(batch, message)
+                self.sharing.prepare(batch, index, message)
             if message.qos and has_lasting:
                 encoded: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
                 for match in self.tree.match(message.topic_name):
@@ -137,14 +137,14 @@ class MessageBroker:
         numbers = sequence_numbers if sequence_numbers is not None else [None] * len(batch.enqueued)
         for (queue, entry, entry_bytes), number in zip(batch.enqueued, numbers, strict=True):
             queue.enqueued(number, entry, entry_bytes)
-        match = self.tree.match
+        match, shared = self.tree.match, batch.shared
         now = 0.0
-        for message in batch.messages:
+        for index, message in enumerate(batch.messages):
             if subscribers := match(message.topic_name):
                 now = now or self.monotonic()
                 self._deliver(message, subscribers, now)
-        if batch.shared:
-            self.sharing.deliver(batch, self.monotonic())
+            if index in shared:
+                self.sharing.deliver(message, shared[index], self.monotonic())
         for publisher, packet_id, topic_name in batch.pubacks:
             publisher.acknowledge_publish(packet_id, 1, 0 if self._has_subscribers(topic_name) else NO_SUBSCRIBERS)
         self.counters.messages_received += len(batch.messages)

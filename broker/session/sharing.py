@@ -37,7 +37,7 @@ class Sharing:
 
     # --- a new message
 
-    def prepare(self, batch: Batch, message: Message) -> None:
+    def prepare(self, batch: Batch, index: int, message: Message) -> None:
         """Choose a member of each group that shares a matching filter, and put its copy into its queue if it lasts."""
         for group in self._broker.tree.match_shared(message.topic_name):
             member = group.choose(_is_ready)
@@ -47,11 +47,11 @@ class Sharing:
                 entry = _entry(message, member, group.shared_filter)
                 batch.enqueue(cast("LastingSession", member.subscriber), entry, encode_entry(entry))
             else:
-                batch.shared.append(SharedDelivery(message, group.shared_filter, member))
+                batch.shared.setdefault(index, []).append(SharedDelivery(group.shared_filter, member))
 
-    def deliver(self, batch: Batch, now: float) -> None:
-        """Send what `prepare` chose a member for; one that has left meanwhile is replaced."""
-        for message, shared_filter, member in batch.shared:
+    def deliver(self, message: Message, deliveries: list[SharedDelivery], now: float) -> None:
+        """Send a message to those that `prepare` chose; one that has left meanwhile is replaced."""
+        for shared_filter, member in deliveries:
             if member.subscriber.attachment is None:
                 self._to_another(message, shared_filter)
             else:

@@ -43,7 +43,7 @@ def subscribe(
     for wanted in packet.subscriptions:
         refusal = _refusal(broker, session, wanted)
         if refusal is None and wanted.topic_filter in not_authorized:
-            refusal = ReasonCode.NOT_AUTHORIZED
+            refusal = ReasonCode.UNSPECIFIED_ERROR  # 0x80 is the refusal that clients of every version know
         codes.append(wanted.qos if refusal is None else refusal)
         if refusal is not None:
             continue
