@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar
 
 from broker.protocol.fast_publish import KnownTopics, read_publishes
-from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM, ConnectionLimits
+from broker.protocol.topic_aliases import IncomingTopicAliases, OutgoingTopicAliases
 from broker.wire.codec import Packet, decode_packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
@@ -31,6 +31,8 @@ from broker.wire.unsubscribe import Unsubscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from broker.protocol.limits import ConnectionLimits
 
 PINGRESP = b"\xd0\x00"
 _OUT_OF_PLACE = frozenset(
@@ -62,8 +64,9 @@ class ServerConnection:
     """One network connection. `now` is any clock in seconds that never goes back."""
 
     __slots__ = (
-        "_chunks", "_in_flight", "_known_topics", "_limits", "_missing_bytes", "_opened", "_topic_aliases",
-        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "output", "state", "version",
+        "_chunks", "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_missing_bytes", "_opened",
+        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases",
+        "output", "state", "version",
     )  # fmt: skip
 
     def __init__(self, limits: ConnectionLimits, known_topics: KnownTopics, now: float) -> None:
@@ -73,7 +76,8 @@ class ServerConnection:
         self._chunks: list[bytes] = []
         self._missing_bytes = 0
         self._in_flight: set[int] = set()
-        self._topic_aliases: dict[int, str] = {}
+        self._incoming_aliases = IncomingTopicAliases()
+        self.outgoing_aliases: OutgoingTopicAliases | None = None
         self.state = State.EXPECT_CONNECT
         self.version = ProtocolVersion.V3_1_1
         self.is_v5 = False
@@ -203,32 +207,21 @@ class ServerConnection:
         self.is_v5 = packet.protocol_version is V5
         self.state = State.DECIDING
         self.client_maximum_packet_bytes = packet.properties.get("maximum_packet_size", 0)
+        if alias_maximum := packet.properties.get("topic_alias_maximum", 0):
+            self.outgoing_aliases = OutgoingTopicAliases(alias_maximum)
         return True
 
     def _on_publish(self, packet: Publish) -> bool:
         if packet.properties:
-            self._resolve_topic_alias(packet)
+            if "subscription_identifier" in packet.properties:
+                raise ProtocolViolationError("a client's PUBLISH with a subscription identifier [v5 MQTT-3.3.4-6]")
+            self._incoming_aliases.resolve(packet)
         if packet.topic_name.count("/") >= self._limits.max_topic_levels:
             raise WireError("a topic name of too many levels", ReasonCode.TOPIC_NAME_INVALID)
         self._known_topics.admit(packet.topic_name)
         if self.is_v5 and packet.qos:
             self._count_in_flight(packet.packet_id)
         return True
-
-    def _resolve_topic_alias(self, packet: Publish) -> None:
-        if "subscription_identifier" in packet.properties:
-            raise ProtocolViolationError("a client's PUBLISH with a subscription identifier [v5 MQTT-3.3.4-6]")
-        alias = packet.properties.pop("topic_alias", None)
-        if alias is None:
-            return
-        if alias > TOPIC_ALIAS_MAXIMUM:
-            raise WireError("a topic alias above the maximum [v5 MQTT-3.3.2-9]", ReasonCode.TOPIC_ALIAS_INVALID)
-        if packet.topic_name:
-            self._topic_aliases[alias] = packet.topic_name
-        elif alias in self._topic_aliases:
-            packet.topic_name = self._topic_aliases[alias]
-        else:
-            raise ProtocolViolationError("a topic alias that was never set [v5 §3.3.2.3.4]")
 
     def _count_in_flight(self, packet_id: int) -> None:
         self._in_flight.add(packet_id)
@@ -247,6 +240,10 @@ class ServerConnection:
         return True
 
     # --- what goes out
+
+    def takes(self, data: bytes) -> bool:
+        """Whether the client takes a packet of this size [v5 MQTT-3.1.2-24]."""
+        return not self.client_maximum_packet_bytes or len(data) <= self.client_maximum_packet_bytes
 
     def accept(self, connack: Connack, keep_alive_s: int) -> None:
         """Answer CONNECT with success; `keep_alive_s` (0: none) is enforced from now on. Call `resume` next.

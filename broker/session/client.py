@@ -209,7 +209,7 @@ class Client:
         self.read_on()
         now = self.broker.monotonic()
         if self.session is not None:
-            self.session.send_again(now)
+            self.session.send_queued(now)
         self._act_on(self.protocol.resume(now))
 
     def reject(self, reason_code: ReasonCode) -> None:

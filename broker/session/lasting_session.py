@@ -80,7 +80,7 @@ class LastingSession(Session):
     # --- what the store holds
 
     def restore(self, state: StoredState) -> None:
-        """Go on from what the store holds: every entry is sent, those of earlier connections as repeats."""
+        """Go on from what the store holds: every entry is sent, those of earlier connections as repeats [v5 MQTT-4.4.0-1]."""
         self._repeat_to = self._sent_to = max(state.sent, self._sent_to)
         self._released = state.released
         self.received = dict.fromkeys(state.received, True)
@@ -151,10 +151,6 @@ class LastingSession(Session):
     def is_queue_half_full(self) -> bool:
         """Whether messages that can wait elsewhere (retained ones) should."""
         return len(self._loaded) >= MOST_LOADED // 2
-
-    def send_again(self, now: float) -> None:
-        """After a reconnect, send what the store holds: `restore` has put it in front, in order [v5 MQTT-4.4.0-1]."""
-        self.send_queued(now)
 
     def send_queued(self, now: float) -> None:
         """Send what is loaded, as far as window and socket have room; load more when little is left."""

@@ -9,9 +9,11 @@ from broker.wire.primitives import encode_variable_byte_integer
 from broker.wire.properties import encode_properties, read_properties
 
 if TYPE_CHECKING:
+    from broker.protocol.topic_aliases import TopicAlias
     from store.model import Message
 
 NO_PROPERTIES = b"\x00"
+NO_NAME = b"\x00\x00"
 
 
 class OutgoingPublish:
@@ -49,25 +51,32 @@ class OutgoingPublish:
         packet_id: int = 0,
         is_dup: bool = False,
         subscription_identifiers: tuple[int, ...] = (),
+        topic_alias: TopicAlias | None = None,
     ) -> bytes:
         """Return the PUBLISH packet for one subscriber; the expiry interval is counted down [v5 MQTT-3.3.2-6]."""
         flags = PacketType.PUBLISH << 4 | is_dup << 3 | qos << 1 | is_retain
-        head = self._topic + packet_id.to_bytes(2, "big") if qos else self._topic
+        head = NO_NAME if topic_alias is not None and topic_alias.is_defined else self._topic
+        if qos:
+            head += packet_id.to_bytes(2, "big")
         if is_v5:
-            head += self._properties(now, subscription_identifiers)
+            head += self._properties(now, subscription_identifiers, topic_alias)
         payload = self.message.payload
         return b"".join((bytes((flags,)), encode_variable_byte_integer(len(head) + len(payload)), head, payload))
 
-    def _properties(self, now: float, subscription_identifiers: tuple[int, ...]) -> bytes:
+    def _properties(
+        self, now: float, subscription_identifiers: tuple[int, ...], topic_alias: TopicAlias | None
+    ) -> bytes:
         stored = self.message.properties
         is_aging = self._expires_at != float("inf") and now - self.received_at >= 1
-        if not subscription_identifiers and not is_aging:
+        if not subscription_identifiers and not is_aging and topic_alias is None:
             return stored or NO_PROPERTIES
         properties = _decode(stored)
         if is_aging:
             properties["message_expiry_interval"] = max(1, int(self._expires_at - now))
         if subscription_identifiers:
             properties["subscription_identifier"] = list(subscription_identifiers)
+        if topic_alias is not None:
+            properties["topic_alias"] = topic_alias.number
         return encode_properties(properties)
 
 

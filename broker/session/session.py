@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from broker.wire.puback import Pubrel
@@ -179,24 +180,13 @@ class Session:
             if not delivery.publish.is_expired(now):
                 self._send(attachment, delivery, now)
 
-    def send_again(self, now: float) -> None:
-        """After a reconnect, send everything in flight again in its order [v5 MQTT-4.4.0-1], then the queue."""
-        attachment = self.attachment
-        if attachment is None:
-            return
-        for packet_id, delivery in self.in_flight.items():
-            if delivery.is_released:
-                attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
-            else:
-                attachment.send(encode(attachment, delivery, now, packet_id, is_dup=True))
-        self.send_queued(now)
-
     def _send_qos0(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
-        publish, is_v5 = delivery.publish, attachment.protocol.is_v5
-        if delivery.subscription_identifiers or now - publish.received_at >= 1:
+        publish, protocol = delivery.publish, attachment.protocol
+        is_for_one = delivery.subscription_identifiers or protocol.outgoing_aliases is not None
+        if is_for_one or now - publish.received_at >= 1:
             data = encode(attachment, delivery, now, 0)
         else:
-            data = publish.for_everyone(is_v5=is_v5, is_retain=delivery.is_retain)
+            data = publish.for_everyone(is_v5=protocol.is_v5, is_retain=delivery.is_retain)
         self._send_within(attachment, data)
 
     def _send(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
@@ -206,8 +196,7 @@ class Session:
             self.in_flight[packet_id] = delivery
 
     def _send_within(self, attachment: Attachment, data: bytes) -> bool:
-        limit = attachment.protocol.client_maximum_packet_bytes
-        if limit and len(data) > limit:
+        if not attachment.protocol.takes(data):
             self.counters.messages_dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
             return False
         attachment.send(data)
@@ -267,13 +256,24 @@ class Session:
 
 
 def encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:
-    """Return the PUBLISH packet of a delivery for the version its client speaks."""
-    return delivery.publish.encode(
+    """Return the PUBLISH packet of a delivery, in its client's version and with a topic alias where it has one."""
+    protocol, topic_name = attachment.protocol, delivery.publish.message.topic_name
+    publish = partial(
+        delivery.publish.encode,
         now,
-        is_v5=attachment.protocol.is_v5,
+        is_v5=protocol.is_v5,
         is_retain=delivery.is_retain,
         qos=delivery.qos,
         packet_id=packet_id,
         is_dup=is_dup,
         subscription_identifiers=delivery.subscription_identifiers,
     )
+    aliases = protocol.outgoing_aliases
+    alias = aliases.of(topic_name) if aliases is not None else None
+    data = publish(topic_alias=alias)
+    if aliases is None or alias is None or alias.is_defined:
+        return data
+    if not protocol.takes(data):
+        return publish()  # perhaps it fits without the alias; a packet that is not sent defines none
+    aliases.define(topic_name)
+    return data
