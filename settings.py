@@ -355,7 +355,7 @@ TABLE: tuple[Setting, ...] = (
         "s",
         used_by=TCP,
     ),
-    Setting("RETAINED_MESSAGES", _between(0, 10_000_000), "10000", "Retained messages kept.", "messages", used_by=TCP),
+    Setting("RETAINED_MESSAGES", _between(1, 10_000_000), "10000", "Retained messages kept.", "messages", used_by=TCP),
     Setting(
         "BATCH_MESSAGES", _between(1, 65_535), "8192", "Messages in one commit to the store.", "messages", used_by=TCP
     ),

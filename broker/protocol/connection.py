@@ -14,8 +14,10 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar
 
 from broker.protocol.fast_publish import KnownTopics, read_publishes
+from broker.protocol.limits import LARGEST_PACKET_BYTES, ConnectionLimits
+from broker.protocol.reason_strings import reason_string
 from broker.protocol.topic_aliases import IncomingTopicAliases, OutgoingTopicAliases
-from broker.wire.codec import Packet, decode_packet
+from broker.wire.codec import Answer, Packet, decode_packet, encode_within
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
@@ -31,8 +33,6 @@ from broker.wire.unsubscribe import Unsubscribe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from broker.protocol.limits import ConnectionLimits
 
 PINGRESP = b"\xd0\x00"
 _OUT_OF_PLACE = frozenset(
@@ -64,9 +64,9 @@ class ServerConnection:
     """One network connection. `now` is any clock in seconds that never goes back."""
 
     __slots__ = (
-        "_chunks", "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_missing_bytes", "_opened",
-        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases",
-        "output", "state", "version",
+        "_chunks", "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_missing_bytes", "_opened", "_wants_reasons",
+        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases", "output",
+        "state", "version",
     )  # fmt: skip
 
     def __init__(self, limits: ConnectionLimits, known_topics: KnownTopics, now: float) -> None:
@@ -77,13 +77,14 @@ class ServerConnection:
         self._missing_bytes = 0
         self._in_flight: set[int] = set()
         self._incoming_aliases = IncomingTopicAliases()
+        self._wants_reasons = True
         self.outgoing_aliases: OutgoingTopicAliases | None = None
         self.state = State.EXPECT_CONNECT
         self.version = ProtocolVersion.V3_1_1
         self.is_v5 = False
         self.keep_alive_s = 0
         self.last_received = now
-        self.client_maximum_packet_bytes = 0
+        self.client_maximum_packet_bytes = LARGEST_PACKET_BYTES
         self.close_reason: ReasonCode | None = None
         self.output: list[bytes] = []
 
@@ -206,7 +207,8 @@ class ServerConnection:
         self.version = packet.protocol_version
         self.is_v5 = packet.protocol_version is V5
         self.state = State.DECIDING
-        self.client_maximum_packet_bytes = packet.properties.get("maximum_packet_size", 0)
+        self.client_maximum_packet_bytes = packet.properties.get("maximum_packet_size", LARGEST_PACKET_BYTES)
+        self._wants_reasons = packet.properties.get("request_problem_information", 1) == 1
         if alias_maximum := packet.properties.get("topic_alias_maximum", 0):
             self.outgoing_aliases = OutgoingTopicAliases(alias_maximum)
         return True
@@ -243,17 +245,16 @@ class ServerConnection:
 
     def takes(self, data: bytes) -> bool:
         """Whether the client takes a packet of this size [v5 MQTT-3.1.2-24]."""
-        return not self.client_maximum_packet_bytes or len(data) <= self.client_maximum_packet_bytes
+        return len(data) <= self.client_maximum_packet_bytes
 
     def accept(self, connack: Connack, keep_alive_s: int) -> None:
         """Answer CONNECT with success; `keep_alive_s` (0: none) is enforced from now on. Call `resume` next.
 
-        A client that takes no packet of that size cannot be answered: its connection is closed [v5 MQTT-3.1.2-24].
+        A client that takes no packet of that size is rejected [v5 MQTT-3.1.2-24]: `is_closed` is true then.
         """
-        data = connack.encode(self.version)
-        if 0 < self.client_maximum_packet_bytes < len(data):
-            self.close_reason = ReasonCode.PACKET_TOO_LARGE
-            self._close()
+        data = self._encode(connack)
+        if data is None:
+            self.reject(ReasonCode.PACKET_TOO_LARGE)
             return
         self.keep_alive_s = keep_alive_s
         self.state = State.CONNECTED
@@ -261,12 +262,29 @@ class ServerConnection:
 
     def reject(self, reason_code: ReasonCode) -> None:
         """Answer CONNECT with a refusal and close [v5 MQTT-3.1.4-2], [v3.1.1 MQTT-3.2.2-5]."""
-        if self.is_v5:
-            self.output.append(Connack(False, reason_code).encode(self.version))
-        elif reason_code in CONNACK_RETURN_CODES:  # others have no return code: only close [v3.1.1 MQTT-3.2.2-6]
-            self.output.append(Connack(False, CONNACK_RETURN_CODES[reason_code]).encode(self.version))
         self.close_reason = reason_code
         self._close()
+        if self.is_v5:
+            self.answer(Connack(False, reason_code))
+        elif reason_code in CONNACK_RETURN_CODES:  # others have no return code: only close [v3.1.1 MQTT-3.2.2-6]
+            self.answer(Connack(False, CONNACK_RETURN_CODES[reason_code]))
+
+    def answer(self, packet: Answer) -> None:
+        """Send an answer and, where the client wants to know, why it is a refusal.
+
+        The explanation is left out where it makes the packet too large for the client [v5 MQTT-3.14.2-3]; a client that
+        does not even take the rest is disconnected.
+        """
+        if self._wants_reasons and self.is_v5 and (reason := reason_string(packet)):
+            packet.properties["reason_string"] = reason
+        data = self._encode(packet)
+        if data is not None:
+            self.output.append(data)
+        else:
+            self.disconnect(ReasonCode.PACKET_TOO_LARGE)
+
+    def _encode(self, packet: Answer) -> bytes | None:
+        return encode_within(packet, self.version, self.client_maximum_packet_bytes)
 
     def violated(self, reason_code: ReasonCode) -> None:
         """Answer a DISCONNECT that breaks a rule with one that says so."""
@@ -292,15 +310,15 @@ class ServerConnection:
         self._in_flight.discard(packet_id)
         self.output.append(Pubcomp(packet_id).encode(self.version))
 
-    def disconnect(self, reason_code: ReasonCode, reason: str = "") -> None:
-        """Close, with DISCONNECT where the version has it from a server."""
+    def disconnect(self, reason_code: ReasonCode) -> None:
+        """Close, with DISCONNECT where the version has it from a server and the client has been accepted [v5 MQTT-3.14.0-1]."""
         if self.state is State.CLOSED:
             return
+        was_connected = self.state is State.CONNECTED
         self.close_reason = reason_code
-        if self.state is State.CONNECTED and self.is_v5:
-            properties = {"reason_string": reason} if reason else {}
-            self.output.append(Disconnect(reason_code, properties).encode(self.version))
         self._close()
+        if was_connected and self.is_v5:
+            self.answer(Disconnect(reason_code))
 
     def _close(self) -> None:
         self.state = State.CLOSED

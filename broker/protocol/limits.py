@@ -7,6 +7,9 @@ from dataclasses import dataclass
 TOPIC_ALIAS_MAXIMUM = 10
 """Topic aliases a client may define. Each holds a topic name, so they count towards what a connection can occupy."""
 
+LARGEST_PACKET_BYTES = 268_435_460
+"""The largest control packet there is: five bytes of fixed header and 268,435,455 behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from broker.session.network import Network
     from broker.session.packet_gate import PacketGate
     from broker.session.session import Session
-    from broker.wire.codec import Packet
+    from broker.wire.codec import Answer, Packet
     from broker.wire.connack import Connack
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,15 @@ class Client:
             self.network.wake()
         output.append(data)
 
+    def answer(self, packet: Answer) -> None:
+        """Send the answer to a packet."""
+        if not self.is_closing:
+            was_closed = self.protocol.is_closed  # by a packet that comes behind the one that is answered
+            self.network.wake()
+            self.protocol.answer(packet)
+            if self.protocol.is_closed and not was_closed:
+                self._closed_by_protocol()
+
     def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Tell the client that the message it sent is stored."""
         if not self.is_closing:
@@ -201,6 +210,8 @@ class Client:
         self.network.wake()
         self.protocol.accept(connack, keep_alive_s)
         if self.protocol.is_closed:
+            if self.session is not None:
+                self.session.will = None
             self._closed_by_protocol()
             return
         self._is_accepted = True

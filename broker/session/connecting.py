@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import uuid4
 
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_RECEIVE_MAXIMUM = 65_535
 LONGEST_KEEP_ALIVE_S = 65_535
 BRIDGE_STATES = "$SYS/broker/connection/+/state"
+LONGEST_CLIENT_ID_3_1 = 23
+LONGEST_TEXT_BYTES = 65_535
 
 
 async def connect(client: Client, broker: MessageBroker, packet: Connect) -> None:
@@ -62,6 +65,8 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     session.will = packet.will
     keep_alive_s = _granted_keep_alive(client, broker, packet, properties)
     _announce_limits(broker, properties)
+    if packet.properties.get("request_response_information"):
+        _suggest_response_topics(client_id, properties)
     broker.presence.connected(client_id)
     client.accept(Connack(is_present, 0, properties if client.protocol.is_v5 else {}), keep_alive_s)
 
@@ -80,6 +85,8 @@ def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode
     version = client.protocol.version
     may_be_empty = version is ProtocolVersion.V5 or (version is ProtocolVersion.V3_1_1 and packet.clean_start)
     if not packet.client_id and not may_be_empty:  # [v3.1.1 MQTT-3.1.3-8]
+        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+    if version is ProtocolVersion.V3_1 and len(packet.client_id) > LONGEST_CLIENT_ID_3_1:  # v3.1 §3.1
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
     if len(packet.client_id.encode()) > broker.limits.max_client_id_bytes:
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
@@ -138,3 +145,10 @@ def _announce_limits(broker: MessageBroker, properties: Properties) -> None:
     properties["topic_alias_maximum"] = TOPIC_ALIAS_MAXIMUM
     properties["maximum_packet_size"] = broker.limits.max_packet_bytes
     properties["receive_maximum"] = broker.limits.receive_maximum
+
+
+def _suggest_response_topics(client_id: str, properties: Properties) -> None:
+    """Name the topics that are this client's own for responses (v5 §3.2.2.3.14): quoted, an id is one level, no wildcard."""
+    prefix = f"response/{quote(client_id, safe='')}/"
+    if len(prefix) <= LONGEST_TEXT_BYTES:
+        properties["response_information"] = prefix

@@ -10,6 +10,7 @@ from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
 from broker.routing.topic_filter import is_valid_topic_filter, is_wildcard, literal_prefix, matches
 from broker.session.session import Delivery
+from broker.wire.packet_types import ProtocolVersion
 from broker.wire.reason_codes import ReasonCode
 from broker.wire.suback import Suback
 from broker.wire.unsuback import Unsuback
@@ -44,7 +45,9 @@ def subscribe(
         refusal = _refusal(broker, session, wanted)
         if refusal is None and wanted.topic_filter in not_authorized:
             refusal = ReasonCode.UNSPECIFIED_ERROR  # 0x80 is the refusal that clients of every version know
-        codes.append(wanted.qos if refusal is None else refusal)
+        # v3.1 §3.8 has no refusal: «it must make a positive acknowledgement»
+        can_be_told = client.protocol.version is not ProtocolVersion.V3_1
+        codes.append(refusal if refusal is not None and can_be_told else wanted.qos)
         if refusal is not None:
             continue
         options = SubscriptionOptions(
@@ -60,7 +63,7 @@ def subscribe(
 
     def remembered() -> None:
         if not client.is_closing:
-            client.send(Suback(packet.packet_id, codes).encode(client.protocol.version))
+            client.answer(Suback(packet.packet_id, codes))
             if retained:
                 client.start(_send_retained(client, broker, session, retained))
 
@@ -78,8 +81,7 @@ def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet:
             client.plugins.unsubscribed(topic_filter)
 
     def remembered() -> None:
-        if not client.is_closing:
-            client.send(Unsuback(packet.packet_id, codes).encode(client.protocol.version))
+        client.answer(Unsuback(packet.packet_id, codes))
 
     session.subscriptions_changed(remembered)
 

@@ -35,6 +35,8 @@ Packet = (
     | Disconnect
     | Auth
 )
+Answer = Connack | Suback | Unsuback | Disconnect
+"""A packet in which a server may explain its reason codes."""
 
 Decoder = Callable[[int, bytes, ProtocolVersion], Packet]
 

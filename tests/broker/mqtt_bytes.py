@@ -19,7 +19,8 @@ PAYLOAD_FORMAT, MESSAGE_EXPIRY_INTERVAL, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATI
 SUBSCRIPTION_IDENTIFIER, SESSION_EXPIRY_INTERVAL, ASSIGNED_CLIENT_IDENTIFIER = 0x0B, 0x11, 0x12
 SERVER_KEEP_ALIVE, WILL_DELAY_INTERVAL, REASON_STRING, RECEIVE_MAXIMUM = 0x13, 0x18, 0x1F, 0x21
 TOPIC_ALIAS_MAXIMUM, TOPIC_ALIAS, MAXIMUM_QOS, RETAIN_AVAILABLE, USER_PROPERTY = 0x22, 0x23, 0x24, 0x25, 0x26
-MAXIMUM_PACKET_SIZE = 0x27
+MAXIMUM_PACKET_SIZE, REQUEST_PROBLEM_INFORMATION = 0x27, 0x17
+REQUEST_RESPONSE_INFORMATION, RESPONSE_INFORMATION = 0x19, 0x1A
 
 BYTE_PROPERTIES = {0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A}
 TWO_BYTE_PROPERTIES = {0x13, 0x21, 0x22, 0x23}
@@ -281,3 +282,10 @@ def read_acknowledgement(version: int, received: Packet) -> Acknowledgement:
 def read_disconnect(received: Packet) -> int:
     """Return the reason code of a server's DISCONNECT (MQTT 5)."""
     return received.body[0] if received.body else 0
+
+
+def read_reason_string(received: Packet) -> PropertyValue | None:
+    """Return the Reason String of a PUBACK, PUBREC, SUBACK or DISCONNECT (MQTT 5), None without one."""
+    reader = _Reader(received.body)
+    reader.take({DISCONNECT: 1, SUBACK: 2}.get(received.type, 3))
+    return dict(reader.properties(5)).get(REASON_STRING) if reader.at < len(received.body) else None

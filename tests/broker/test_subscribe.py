@@ -98,11 +98,11 @@ def test_deep_topics_are_bounded(
     process = start_broker(MAX_TOPIC_LEVELS="8")
     deep = client(name(), at=process)
     assert deep.subscribe(("/".join("12345678"), 0)) == (0,)
-    assert deep.subscribe(("/".join("123456789"), 0))[0] >= 0x80
+    assert deep.subscribe(("/".join("123456789"), 0)) == ({3: 0, 4: 0x80, 5: 0x8F}[version],)  # 3.1 has no refusal
     bystander = client(name(), at=process)
     publisher = client(name(), at=process)
     publisher.send(mqtt.publish(version, "/".join("123456789"), b"x", qos=1, packet_id=1))
     answer = publisher.receive_until_closed() if version < 5 else [publisher.receive()]
-    assert all(packet.body[-1] >= 0x80 for packet in answer if version == 5)
+    assert all(mqtt.read_disconnect(packet) == 0x90 for packet in answer if version == 5)
     assert all(packet.type != mqtt.PUBACK for packet in answer if version < 5)
     bystander.ping()

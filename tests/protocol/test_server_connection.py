@@ -18,6 +18,7 @@ from broker.wire.reason_codes import ReasonCode
 from broker.wire.suback import Suback
 
 V3_1_1, V5 = ProtocolVersion.V3_1_1, ProtocolVersion.V5
+WITHOUT_REASONS = {"request_problem_information": 0}
 
 
 def machine(**limits: int) -> ServerConnection:
@@ -26,7 +27,7 @@ def machine(**limits: int) -> ServerConnection:
 
 def connected(version: ProtocolVersion = V5, keep_alive_s: int = 0, **limits: int) -> ServerConnection:
     connection = machine(**limits)
-    connection.receive_data(Connect(version, "one").encode(version), now=100)
+    connection.receive_data(Connect(version, "one", properties=WITHOUT_REASONS).encode(version), now=100)
     connection.accept(Connack(), keep_alive_s)
     connection.output.clear()
     return connection
@@ -64,7 +65,8 @@ def test_what_follows_connect_waits_for_the_decision() -> None:
 
 def test_a_rejected_client_is_not_heard() -> None:
     connection = machine()
-    connection.receive_data(Connect(V5, "one").encode(V5) + Publish("a", b"x").encode(V5), now=100)
+    connect = Connect(V5, "one", properties=WITHOUT_REASONS)
+    connection.receive_data(connect.encode(V5) + Publish("a", b"x").encode(V5), now=100)
     connection.reject(ReasonCode.NOT_AUTHORIZED)
     assert connection.output == [Connack(False, ReasonCode.NOT_AUTHORIZED).encode(V5)]
     assert connection.resume(100) == []
