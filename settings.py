@@ -320,6 +320,14 @@ TABLE: tuple[Setting, ...] = (
         used_by=TCP,
     ),
     Setting(
+        "QUEUE_AGE_S",
+        _between(1, 86_400 * 3650),
+        str(7 * 86_400),
+        "Age to which QoS 1 and 2 messages wait for one session.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
         "SEND_BUFFER_BYTES",
         _between(4 * KIB, 1 * GIB),
         str(512 * KIB),

@@ -141,6 +141,7 @@ class Application:
                 max_retained=settings.retained_messages,
                 queue_messages=settings.queue_messages,
                 queue_bytes=settings.queue_bytes,
+                queue_age_s=settings.queue_age_s,
             ),
             batch_messages=settings.batch_messages,
             batch_bytes=settings.batch_bytes,
@@ -152,7 +153,7 @@ class Application:
         )
         self._broker.retained = RetainedMessages(self._link)
         self._broker.sessions.backing = Backing(
-            self._committer, self._link, self._broker.monotonic, self._broker.outgoing
+            self._committer, self._link, self._broker.monotonic, self._broker.wall_ms, self._broker.outgoing
         )
         self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
         self._sys_topics = SysTopics(
@@ -266,7 +267,7 @@ class Application:
             "subscriptions": self._broker.tree.count,
             "messages_received": counters.messages_received,
             "messages_delivered": counters.messages_delivered,
-            "messages_dropped": counters.messages_dropped + committer.dropped_qos0,
+            "messages_dropped": counters.messages_dropped + committer.dropped,
             "publishes_denied": counters.publishes_denied,
             "connects_rejected": counters.connects_rejected,
             "connections_refused": counters.connections_refused,
@@ -314,5 +315,6 @@ def _session_limits(settings: Settings) -> SessionLimits:
         send_window=settings.send_window,
         queue_messages=settings.queue_messages,
         queue_bytes=settings.queue_bytes,
+        queue_age_s=settings.queue_age_s,
         max_subscriptions=settings.max_subscriptions,
     )

@@ -52,7 +52,7 @@ class SysTopics:
             "subscriptions/count": self._broker.tree.count,
             "messages/received": counters.messages_received,
             "messages/sent": counters.messages_delivered,
-            "messages/dropped": counters.messages_dropped + self._committer.dropped_qos0,
+            "messages/dropped": counters.messages_dropped + self._committer.dropped,
             "store/lag": self._lag_ms(),
             "store/backlog": self._committer.backlog_bytes,
         }

@@ -29,10 +29,20 @@ class CommitRefusedError(Exception):
 
 
 class Enqueue(NamedTuple):
-    """Put an entry (`session_store.encode_entry`) at the end of a session's queue."""
+    """Put an entry (`session_store.encode_entry`) at the end of a session's queue, where it waits since `since_ms`."""
 
     client_id: str
     entry: bytes
+    since_ms: int
+
+
+class Dequeue(NamedTuple):
+    """Take an entry out of a session's queue, where it still is; `is_dropped`: count it among those nobody was sent."""
+
+    client_id: str
+    sequence_number: int
+    entry_bytes: int
+    is_dropped: bool
 
 
 class Operation(NamedTuple):
@@ -51,26 +61,37 @@ class Rename(NamedTuple):
     ttl_s: int
 
 
-Change = Enqueue | Operation | Rename
+Change = Enqueue | Dequeue | Operation | Rename
 """What a commit can do to sessions."""
 
 
 class Committed(NamedTuple):
-    """What a commit did. `sequence_numbers`: one for each Enqueue in order; 0: queue full, -1: session gone; None: unknown."""
+    """What a commit did. `sequence_numbers`: one for each Enqueue in order; 0: queue full, -1: session gone; None: unknown.
+
+    `dropped`: entries of queues that nobody was sent, because they were too old.
+    """
 
     refused_retained: int
     sequence_numbers: list[int] | None
+    dropped: int
 
 
 class CommitLog:
     """Writes the commits of one node incarnation; `ACK_AFTER=disk` is `is_fsynced`."""
 
     def __init__(
-        self, node_id: str, *, is_fsynced: bool, max_retained: int, queue_messages: int, queue_bytes: int
+        self,
+        node_id: str,
+        *,
+        is_fsynced: bool,
+        max_retained: int,
+        queue_messages: int,
+        queue_bytes: int,
+        queue_age_s: int,
     ) -> None:
         self._keys = (schema.LOG, schema.committed(node_id), schema.RETAINED, schema.RETAINED_INDEX)
         self._is_fsynced = is_fsynced
-        self._limits = (max_retained, queue_messages, queue_bytes)
+        self._limits = (max_retained, queue_messages, queue_bytes, queue_age_s * 1000)
         self.reply_count = 2 if is_fsynced else 1
 
     def request(
@@ -103,8 +124,8 @@ class CommitLog:
                 raise CommitRefusedError(str(reply))
         if self._is_fsynced and replies[1][0] < 1:
             raise CommitRefusedError(f"not fsynced within {WAITAOF_TIMEOUT_MS} ms")
-        is_new, refused_retained, sequence_numbers = replies[0]
-        return Committed(int(refused_retained), sequence_numbers if is_new else None)
+        is_new, refused_retained, sequence_numbers, dropped = replies[0]
+        return Committed(int(refused_retained), sequence_numbers if is_new else None, int(dropped))
 
 
 def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes, list[bytes]]:
@@ -124,7 +145,11 @@ def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes
                 position = entries[id(operation.entry)] = len(blobs)
                 blobs.append(operation.entry)
             session, queue = schema.session(operation.client_id), schema.queue(operation.client_id)
-            compiled.append(("enqueue", index_of(session), index_of(queue), position))
+            compiled.append(("enqueue", index_of(session), index_of(queue), position, operation.since_ms))
+        elif isinstance(operation, Dequeue):
+            client_id, number, entry_bytes, is_dropped = operation
+            session, queue = schema.session(client_id), schema.queue(client_id)
+            compiled.append(("dequeue", index_of(session), index_of(queue), f"0-{number}", entry_bytes, is_dropped))
         elif isinstance(operation, Rename):
             compiled.append(("rename", index_of(operation.key), index_of(operation.new_key), operation.ttl_s))
         else:

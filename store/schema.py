@@ -5,7 +5,8 @@
     {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
     {log}:sessions            zset     every session that outlives its connection, by when it expires (ms)
     {log}:session:CLIENT      hash     expiry (s), subscriptions (JSON), sent (sequence number), queued_bytes
-    {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N, field `d` = session_store.QueueEntry
+    {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N,
+                                       fields `d` = session_store.QueueEntry, `t` = since when it waits (ms)
     {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
     {log}:released:CLIENT     set      sequence numbers of queue entries whose PUBREC came
     {log}:aside:PART:CLIENT   …        session and queue of one that ended, until its shared messages have another receiver

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from store import schema
-from store.commit_log import Operation, Rename
+from store.commit_log import Dequeue, Operation, Rename
 from store.model import Message  # noqa: TC001  msgspec reads the annotation at run time
 
 if TYPE_CHECKING:
@@ -28,13 +28,22 @@ CONNECTED = "+inf"
 
 
 class QueueEntry(msgspec.Struct, array_like=True, gc=False):
-    """One message that waits for one session, with the QoS and flags it is to be sent with."""
+    """One message that waits for one session, with the QoS and flags it is to be sent with.
+
+    `queued_ms`: since when it waits, where that is not since the message was received (a retained one); else 0.
+    """
 
     message: Message
     qos: int
     is_retain: bool
     subscription_identifiers: tuple[int, ...] = ()
     shared_filter: str = ""
+    queued_ms: int = 0
+
+    @property
+    def waits_since_ms(self) -> int:
+        """When it joined the queue, in milliseconds since the epoch."""
+        return self.queued_ms or self.message.received_ms
 
 
 class Loaded(NamedTuple):
@@ -124,15 +133,14 @@ def sent(client_id: str, sequence_number: int) -> Operation:
     return Operation("HSET", schema.session(client_id), ("sent", sequence_number))
 
 
-def acknowledge(client_id: str, sequence_number: int, entry_bytes: int, *, was_released: bool) -> list[Operation]:
-    """Take an entry out of the queue."""
-    operations = [
-        Operation("XDEL", schema.queue(client_id), (f"0-{sequence_number}",)),
-        Operation("HINCRBY", schema.session(client_id), ("queued_bytes", -entry_bytes)),
-    ]
-    return (
-        [*operations, Operation("SREM", schema.released(client_id), (sequence_number,))] if was_released else operations
-    )
+def remove(
+    client_id: str, sequence_number: int, entry_bytes: int, *, was_released: bool, is_dropped: bool
+) -> list[Dequeue | Operation]:
+    """Take an entry out of the queue: it is acknowledged, or dropped and counted."""
+    dequeue = Dequeue(client_id, sequence_number, entry_bytes, is_dropped)
+    if not was_released:
+        return [dequeue]
+    return [dequeue, Operation("SREM", schema.released(client_id), (sequence_number,))]
 
 
 def release(client_id: str, sequence_number: int) -> Operation:

@@ -80,7 +80,7 @@ class Batch:
 
     def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes) -> None:
         """Put an entry at the end of a session's queue."""
-        self.operations.append(Enqueue(queue.client_id, encoded))
+        self.operations.append(Enqueue(queue.client_id, encoded, entry.waits_since_ms))
         self.enqueued.append((queue, entry, len(encoded)))
         self.size_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
 

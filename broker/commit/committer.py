@@ -74,7 +74,7 @@ class Committer:
         self.is_store_failing = False
         self.commits = 0
         self.refused_retained = 0
-        self.dropped_qos0 = 0
+        self.dropped = 0  # QoS 0 while the store fails, and what was too old in a session's queue
 
     def add(
         self,
@@ -88,7 +88,7 @@ class Committer:
         While the store fails, QoS 0 messages may fill half of the backlog; what is beyond is dropped and counted.
         """
         if self.is_store_failing and not message.qos and self.backlog_bytes > self._backlog_bytes // 2:
-            self.dropped_qos0 += 1
+            self.dropped += 1
             return
         batch = self._collecting
         before = batch.size_bytes
@@ -177,6 +177,7 @@ class Committer:
             self._refused(str(error))
             return
         self.refused_retained += committed.refused_retained
+        self.dropped += committed.dropped
         self._stored(committed.sequence_numbers)
 
     def _refused(self, reason: str) -> None:

@@ -45,6 +45,7 @@ class Backing:
     committer: Committer
     link: StoreLink
     monotonic: Callable[[], float]
+    wall_ms: Callable[[], int]
     outgoing: Callable[[Message, float], OutgoingPublish]
 
 
@@ -143,8 +144,14 @@ class LastingSession(Session):
         if delivery.qos == 0:
             super().deliver(delivery, now)
         else:
-            message, identifiers = delivery.publish.message, delivery.subscription_identifiers
-            entry = QueueEntry(message, delivery.qos, delivery.is_retain, identifiers, delivery.shared_filter)
+            entry = QueueEntry(
+                delivery.publish.message,
+                delivery.qos,
+                delivery.is_retain,
+                delivery.subscription_identifiers,
+                delivery.shared_filter,
+                self._backing.wall_ms(),
+            )
             self._backing.committer.enqueue(self, entry)
 
     @property
@@ -188,13 +195,15 @@ class LastingSession(Session):
             self._backing.outgoing(entry.message, now), entry.qos, entry.is_retain, entry.subscription_identifiers
         )
         delivery.sequence_number, delivery.entry_bytes = number, loaded.entry_bytes
+        delivery.queued_at = now - (self._backing.wall_ms() - entry.waits_since_ms) / 1000
         is_repeat, self._sent_to = number <= self._repeat_to, max(self._sent_to, number)
         if number in self._released:
             delivery.is_released = True
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
-        elif (not is_repeat and delivery.publish.is_expired(now)) or not self._send_within(
-            attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)
-        ):
+        elif not is_repeat and self._is_over(delivery, now):  # what was sent before does not expire [v5 MQTT-4.3.3-7]
+            self._remove(number, loaded.entry_bytes, is_dropped=True)
+            return
+        elif not self._send_within(attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)):
             self._remove(number, loaded.entry_bytes)
             return
         self.in_flight[packet_id] = delivery
@@ -227,10 +236,10 @@ class LastingSession(Session):
     def _remove_sent(self, delivery: Delivery) -> None:
         self._remove(delivery.sequence_number, delivery.entry_bytes, was_released=delivery.is_released)
 
-    def _remove(self, number: int, entry_bytes: int, *, was_released: bool = False) -> None:
+    def _remove(self, number: int, entry_bytes: int, *, was_released: bool = False, is_dropped: bool = False) -> None:
         self._released.discard(number)
         self._backing.committer.operate(
-            session_store.acknowledge(self.client_id, number, entry_bytes, was_released=was_released)
+            session_store.remove(self.client_id, number, entry_bytes, was_released=was_released, is_dropped=is_dropped)
         )
 
     # --- receiving QoS 2, and subscriptions

@@ -1,8 +1,9 @@
 """A session: what client and server remember of each other across network connections (MQTT 5.0 §4.1).
 
 Sending QoS 1 and 2 (§4.3): a message is *queued*, then *in flight* under a packet identifier until the client has
-acknowledged it. At most `window` are in flight; the queue has bounds in messages and bytes, and what would overflow it is
-dropped and counted, the newest first, so that what was accepted earlier is kept.
+acknowledged it. At most `window` are in flight. The queue has bounds in messages, bytes and age: what has expired or waits
+for too long is dropped when its turn comes or its room is needed; else what would overflow is, so that what was accepted
+earlier is kept. Whatever is dropped is counted.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Delivery:
     is_retain: bool
     subscription_identifiers: tuple[int, ...] = ()
     is_released: bool = False  # PUBREC came: PUBREL is what is sent again
+    queued_at: float = 0.0  # on the broker's monotonic clock
     sequence_number: int = 0  # of its entry in the store, and that entry's size: for a session that lasts
     entry_bytes: int = 0
     shared_filter: str = ""  # of the shared subscription that it came by: goes to another member if this session ends
@@ -70,6 +72,7 @@ class SessionLimits:
     send_window: int = 100
     queue_messages: int = 1000
     queue_bytes: int = 4 * 1024 * 1024
+    queue_age_s: int = 7 * 86_400
     max_subscriptions: int = 1000
 
 
@@ -169,16 +172,16 @@ class Session:
         elif attachment is not None and attachment.is_writable and not self.queue and len(self.in_flight) < self.window:
             self._send(attachment, delivery, now)
         else:
-            self._enqueue(delivery)
+            self._enqueue(delivery, now)
 
     def send_queued(self, now: float) -> None:
         """Send what waits, as far as window and socket have room."""
         attachment = self.attachment
-        while self.queue and attachment is not None and attachment.is_writable and len(self.in_flight) < self.window:
-            delivery = self.queue.popleft()
-            self.queue_bytes -= delivery.publish.size_bytes
-            if not delivery.publish.is_expired(now):
-                self._send(attachment, delivery, now)
+        while attachment is not None and attachment.is_writable and len(self.in_flight) < self.window:
+            self._drop_over(now)
+            if not self.queue:
+                return
+            self._send(attachment, self._dequeue(), now)
 
     def _send_qos0(self, attachment: Attachment, delivery: Delivery, now: float) -> None:
         publish, protocol = delivery.publish, attachment.protocol
@@ -202,13 +205,28 @@ class Session:
         attachment.send(data)
         return True
 
-    def _enqueue(self, delivery: Delivery) -> None:
+    def _enqueue(self, delivery: Delivery, now: float) -> None:
+        self._drop_over(now)
         size_bytes = delivery.publish.size_bytes
         if len(self.queue) >= self._limits.queue_messages or self.queue_bytes + size_bytes > self._limits.queue_bytes:
             self.counters.messages_dropped += 1
             return
+        delivery.queued_at = now
         self.queue.append(delivery)
         self.queue_bytes += size_bytes
+
+    def _dequeue(self) -> Delivery:
+        delivery = self.queue.popleft()
+        self.queue_bytes -= delivery.publish.size_bytes
+        return delivery
+
+    def _drop_over(self, now: float) -> None:
+        while self.queue and self._is_over(self.queue[0], now):
+            self._dequeue()
+            self.counters.messages_dropped += 1
+
+    def _is_over(self, delivery: Delivery, now: float) -> bool:
+        return delivery.publish.is_expired(now) or now - delivery.queued_at > self._limits.queue_age_s
 
     def _free_packet_id(self) -> int:
         packet_id = self._next_packet_id
