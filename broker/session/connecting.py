@@ -148,7 +148,7 @@ def _announce_limits(broker: MessageBroker, properties: Properties) -> None:
 
 
 def _suggest_response_topics(client_id: str, properties: Properties) -> None:
-    """Name the topics that are this client's own for responses (v5 §3.2.2.3.14): quoted, an id is one level, no wildcard."""
+    """Name the topics that are this client's own for responses (v5 §3.2.2.3.15): quoted, an id is one level, no wildcard."""
     prefix = f"response/{quote(client_id, safe='')}/"
     if len(prefix) <= LONGEST_TEXT_BYTES:
         properties["response_information"] = prefix
