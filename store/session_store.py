@@ -95,10 +95,12 @@ def create(client_id: str, expiry_interval_s: int) -> list[Operation]:
     ]
 
 
-def disconnected(client_id: str, expires_ms: float) -> list[Operation]:
-    """Note until when a session without a connection is kept."""
+def disconnected(client_id: str, expiry_interval_s: int, expires_ms: float) -> list[Operation]:
+    """Note until when a session without a connection is kept; DISCONNECT may have changed its interval."""
+    score = CONNECTED if expires_ms == float("inf") else int(expires_ms)
     return [
-        Operation("ZADD", schema.SESSIONS, (CONNECTED if expires_ms == float("inf") else int(expires_ms), client_id))
+        Operation("HSET", schema.session(client_id), ("expiry", expiry_interval_s)),
+        Operation("ZADD", schema.SESSIONS, (score, client_id)),
     ]
 
 

@@ -318,7 +318,7 @@ class Client:
             return
         if expiry is not None:
             session.expiry_interval_s = min(expiry, self.broker.max_session_expiry_s)
-        if packet.reason_code != ReasonCode.DISCONNECT_WITH_WILL_MESSAGE:
+        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:
             session.will = None  # [v5 MQTT-3.14.4-3]
 
     # --- which packet does what

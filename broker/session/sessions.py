@@ -74,6 +74,9 @@ class Sessions:
         Raises TooManySessionsError.
         """
         session = self._by_client_id.get(client_id)
+        if session is not None and _is_due(session, now):  # and the next sweep has not come yet
+            self._settle(session, now)
+            session = self._by_client_id.get(client_id)
         if session is None and len(self._by_client_id) >= self._max_sessions:
             raise TooManySessionsError(client_id)
         if session is not None and session.attachment is not None:
@@ -108,18 +111,20 @@ class Sessions:
 
     def sweep(self, now: float) -> None:
         """End the sessions that have expired, publish the wills that have become due. Call about every second."""
-        for session in [
-            each for each in self._by_client_id.values() if each.will_due_at <= now or each.expires_at <= now
-        ]:
-            if session.will is not None:
-                self._publish(session)
-            if session.expires_at <= now:
-                self._end(session)
+        for session in [each for each in self._by_client_id.values() if _is_due(each, now)]:
+            self._settle(session, now)
+
+    def _settle(self, session: Session, now: float) -> None:
+        if session.will is not None:
+            self._publish(session)
+        if session.expires_at <= now:
+            self._end(session)
 
     def restore(self, stored: Iterable[StoredSession], now: float) -> None:
         """Take over the sessions that an earlier process left in the store; those connected then wait from now on."""
         for each in stored:
-            if each.client_id in self._by_client_id:  # began anew while these were read
+            if each.client_id in self._by_client_id:  # began anew, with a clean start, while these were read
+                self.backing.committer.operate(session_store.delete(each.client_id))
                 continue
             session = self._begin(each.client_id, is_lasting=True)
             session.expiry_interval_s = each.expiry_interval_s
@@ -148,7 +153,9 @@ class Sessions:
         if isinstance(session, LastingSession):
             session.forget_loaded()
             expires_ms = self._wall_ms() + (session.expires_at - now) * 1000
-            self.backing.committer.operate(session_store.disconnected(session.client_id, expires_ms))
+            self.backing.committer.operate(
+                session_store.disconnected(session.client_id, session.expiry_interval_s, expires_ms)
+            )
 
     def _end(self, session: Session) -> None:
         if session.will is not None:
@@ -171,6 +178,10 @@ class Sessions:
         will, session.will, session.will_due_at = session.will, None, float("inf")
         if will is not None:
             self._publish_will(session.client_id, will)
+
+
+def _is_due(session: Session, now: float) -> bool:
+    return session.will_due_at <= now or session.expires_at <= now
 
 
 def _will_delay_s(session: Session) -> int:

@@ -40,13 +40,16 @@ def test_mqtt_3_1_2_10_no_will_after_disconnect(client: Callable[..., RawClient]
 
 
 @only_5
-def test_v5_disconnect_with_will_message(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
-    """MQTT 5.0 §3.14.2.1: reason code 0x04."""
+@pytest.mark.parametrize("reason_code", [0x04, 0x80, 0x82, 0x97])
+def test_v5_a_disconnect_that_is_not_normal_keeps_the_will(
+    client: Callable[..., RawClient], name: Callable[[], str], reason_code: int
+) -> None:
+    """MQTT 5.0 §3.1.2.5, [v5 MQTT-3.1.2-8]: 0x04 asks for the will, others tell of an error."""
     topic = name()
     watcher = client(name())
     watcher.subscribe(topic)
-    client(name(), will=mqtt.Will(topic, b"asked for", qos=1)).disconnect(0x04)
-    assert watcher.receive_publish().payload == b"asked for"
+    client(name(), will=mqtt.Will(topic, b"kept", qos=1)).disconnect(reason_code)
+    assert watcher.receive_publish().payload == b"kept"
 
 
 def test_mqtt_3_1_2_17_a_will_can_be_retained(client: Callable[..., RawClient], name: Callable[[], str]) -> None:
