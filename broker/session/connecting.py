@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_RECEIVE_MAXIMUM = 65_535
 LONGEST_KEEP_ALIVE_S = 65_535
 BRIDGE_STATES = "$SYS/broker/connection/+/state"
-LONGEST_CLIENT_ID_3_1 = 23
 LONGEST_TEXT_BYTES = 65_535
 
 
@@ -85,8 +84,6 @@ def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode
     version = client.protocol.version
     may_be_empty = version is ProtocolVersion.V5 or (version is ProtocolVersion.V3_1_1 and packet.clean_start)
     if not packet.client_id and not may_be_empty:  # [v3.1.1 MQTT-3.1.3-8]
-        return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-    if version is ProtocolVersion.V3_1 and len(packet.client_id) > LONGEST_CLIENT_ID_3_1:  # v3.1 §3.1
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
     if len(packet.client_id.encode()) > broker.limits.max_client_id_bytes:
         return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
