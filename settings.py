@@ -273,7 +273,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "MAX_PACKET_BYTES",
         _between(128, 268_435_460),
-        str(256 * KIB),
+        "2000000",
         "Largest control packet accepted.",
         "bytes",
         used_by=TCP,
@@ -290,8 +290,8 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "RECEIVE_MAXIMUM",
         _between(1, 65_535),
-        "1000",
-        "QoS 1 and 2 publishes a client may have unacknowledged.",
+        "20",
+        "QoS 1 and 2 publishes an MQTT 5 client may have unacknowledged.",
         "messages",
         used_by=TCP,
     ),

@@ -15,9 +15,9 @@ LARGEST_PACKET_BYTES = 268_435_460
 class ConnectionLimits:
     """Bounds of `settings.TABLE` that the protocol machine enforces; see there for their units and defaults."""
 
-    max_packet_bytes: int = 256 * 1024
+    max_packet_bytes: int = 2_000_000
     connect_timeout_s: float = 10
     max_keep_alive_s: int = 65_535
-    receive_maximum: int = 1000
+    receive_maximum: int = 20
     max_topic_levels: int = 64
     max_client_id_bytes: int = 256

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import ConnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
+NO_RECEIVE_MAXIMUM = 65_535  # v5 §3.2.2.3.3; before MQTT 5 no broker can announce one
 STABLE_S = 5.0  # a connection that lasted this long starts the backoff anew
 
 
@@ -39,6 +40,7 @@ class Connection:
         self.attempted = asyncio.Event()  # set once the first attempt to connect has ended
         self.is_connected = False  # whether the broker accepted the connection, and it is not known to be lost
         self.connections = 0
+        self.receive_maximum = NO_RECEIVE_MAXIMUM  # how many messages of QoS 1 and 2 the broker takes unacknowledged
         self._endpoint = endpoint
         self._backoff = Backoff(Random(f"{seed}/{client_id}/backoff"))
         self._holds = 0
@@ -166,9 +168,10 @@ class Connection:
             return await self._connack
 
     def _on_connect(
-        self, _client: Any, _userdata: Any, flags: ConnectFlags, reason_code: ReasonCode, _properties: Any
+        self, _client: Any, _userdata: Any, flags: ConnectFlags, reason_code: ReasonCode, properties: Any
     ) -> None:
         if not reason_code.is_failure:
+            self.receive_maximum = getattr(properties, "ReceiveMaximum", NO_RECEIVE_MAXIMUM)
             self._is_accepted = True
             self.is_connected = not self._holds
             self.connections += 1

@@ -33,6 +33,7 @@ class Waiting(NamedTuple):
     track: Track
     number: int
     payload: bytes
+    is_retain: bool = False
 
 
 class Publisher(Connection):
@@ -159,19 +160,20 @@ class Publisher(Connection):
 
     def _publish_status(self, *, is_online: bool) -> None:
         payload = b'{"online":%s,"seq":%d}' % (b"true" if is_online else b"false", self._status.next)
-        self._send(Waiting(self._status, self._ledger.make(self._status, payload), payload), retain=True)
+        self._waiting.append(Waiting(self._status, self._ledger.make(self._status, payload), payload, is_retain=True))
+        self._pump()
 
     @property
     def _can_send(self) -> bool:
-        return self.is_connected and len(self._unfinished) < self._group.window
+        return self.is_connected and len(self._unfinished) < min(self._group.window, self.receive_maximum)
 
     def _pump(self) -> None:
         while self._waiting and self._can_send:
             self._send(self._waiting.popleft())
 
-    def _send(self, message: Waiting, *, retain: bool = False) -> None:
+    def _send(self, message: Waiting) -> None:
         qos = self._group.qos
-        info = self._client.publish(message.track.source.topic_name, message.payload, qos, retain)
+        info = self._client.publish(message.track.source.topic_name, message.payload, qos, message.is_retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS and qos == 0:
             self._totals.skipped += 1
             return

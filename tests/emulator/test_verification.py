@@ -95,6 +95,15 @@ def count_history(redis_url: str, device_id: str) -> Callable[[], int]:
     return lambda: int(store.xlen(f"d:{{{device_id}}}:history"))
 
 
+def test_a_fleet_keeps_to_what_the_broker_takes_unacknowledged(application: Application):
+    """[v5 MQTT-3.3.4-7]: else the broker would disconnect it, again and again."""
+    application.start_broker(RECEIVE_MAXIMUM="1")
+    gateway = "duration_s = 2\n[[gateways]]\ncount = 1\ndevices = 8\nrate = 400\nqos = 2\n"
+    said, errors = application.start_fleet(gateway).communicate(timeout=60)
+    assert "reconnects      0" in said, errors
+    assert said.splitlines()[-1] == "VERIFIED"
+
+
 def test_a_fleet_that_has_a_hard_time_is_verified_and_its_ledger_says_the_same(application: Application):
     application.start_broker()
     fleet = application.start_fleet(

@@ -121,13 +121,13 @@ def test_a_message_has_a_bound(websocket: ClientConnection) -> None:
     websocket.send(mqtt.connect(4, "large"))
     assert websocket.recv(10) == CONNACK
     with contextlib.suppress(ConnectionClosed):  # already while it is sent
-        websocket.send(bytes(2 * 262_144 + 1))
+        websocket.send(bytes(2 * 2_000_000 + 1))
     with pytest.raises(ConnectionClosed):
         websocket.recv(10)
 
 
 def test_packets_up_to_the_maximum_pass(websocket: ClientConnection) -> None:
-    publish = mqtt.publish(4, "large", bytes(260_000), qos=1, packet_id=7)
+    publish = mqtt.publish(4, "large", bytes(1_999_000), qos=1, packet_id=7)
     websocket.send(mqtt.connect(4, "largest") + publish)
     assert receive(websocket, 8) == CONNACK + b"\x40\x02\x00\x07"
 
