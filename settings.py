@@ -278,6 +278,14 @@ TABLE: tuple[Setting, ...] = (
         "bytes",
         used_by=TCP,
     ),
+    Setting(
+        "RECEIVE_BUFFER_BYTES",
+        _between(64 * KIB, 64 * GIB),
+        str(64 * MIB),
+        "Packets that have not arrived whole, of all connections together.",
+        "bytes",
+        used_by=TCP,
+    ),
     Setting("MAX_CLIENT_ID_BYTES", _between(23, 65_535), "256", "Longest client id accepted.", "bytes", used_by=TCP),
     Setting(
         "MAX_KEEP_ALIVE_S",

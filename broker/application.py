@@ -128,6 +128,7 @@ class Application:
             self._broker,
             self._doors,
             max_connections=settings.max_connections,
+            receive_buffer_bytes=settings.receive_buffer_bytes,
             send_buffer_bytes=settings.send_buffer_bytes,
             send_timeout_s=settings.send_timeout_s,
         )
@@ -273,6 +274,7 @@ class Application:
             "connections_refused": counters.connections_refused,
             "protocol_errors": counters.protocol_errors,
             "timeouts": counters.timeouts,
+            "receive_buffers_refused": self._server.receive_buffers.refused,
             "slow_clients_dropped": counters.slow_clients_dropped,
             **asdict(self._doors.counts),
             "retained_refused": committer.refused_retained,

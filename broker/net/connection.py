@@ -9,6 +9,7 @@ from broker.session.client import Client
 
 if TYPE_CHECKING:
     from broker.net.server import Server
+    from broker.protocol.receive_buffer import ReceiveBuffers
 
 LINGER_S = 5.0
 
@@ -22,7 +23,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._waiting: list[asyncio.Future[None]] = []
         self._is_held = False
-        self.client = Client(server.broker, self, server.known_topics)
+        self.client = Client(server.broker, self, server.known_topics, server.receive_buffers)
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
         self.unwritable_since = float("inf")
@@ -128,6 +129,11 @@ class Connection(asyncio.Protocol):
     def get_extra_info(self, name: str) -> Any:
         """Return what the socket's transport knows; None where it is gone."""
         return None if self.transport is None else self.transport.get_extra_info(name)
+
+    @property
+    def receive_buffers(self) -> ReceiveBuffers:
+        """What all connections keep of what has not arrived whole."""
+        return self._server.receive_buffers
 
     # --- called by the server
 

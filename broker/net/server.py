@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from broker.net.connection import Connection
 from broker.net.door import Door
 from broker.protocol.fast_publish import KnownTopics
+from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ class Server:
         doors: Doors,
         *,
         max_connections: int,
+        receive_buffer_bytes: int,
         send_buffer_bytes: int,
         send_timeout_s: float,
     ) -> None:
         self.broker = broker
         self.doors = doors
         self.known_topics = KnownTopics()
+        self.receive_buffers = ReceiveBuffers(receive_buffer_bytes)
         self.send_buffer_bytes = send_buffer_bytes
         self.connections: set[Connection] = set()
         self._max_connections = max_connections

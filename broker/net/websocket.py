@@ -18,6 +18,8 @@ from websockets.typing import Subprotocol
 
 from broker.net.http_page import NO_UPGRADE, response
 from broker.net.layer import Layer
+from broker.protocol.receive_buffer import BufferShare
+from broker.wire.errors import WireError
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ CLOSE_CODES = {
     ReasonCode.MALFORMED_PACKET: CloseCode.PROTOCOL_ERROR,
     ReasonCode.PROTOCOL_ERROR: CloseCode.PROTOCOL_ERROR,
     ReasonCode.PACKET_TOO_LARGE: CloseCode.MESSAGE_TOO_BIG,
+    ReasonCode.QUOTA_EXCEEDED: CloseCode.TRY_AGAIN_LATER,
 }
 """What the Close frame says where MQTT has said why; 1000 for everything else."""
 
@@ -47,6 +50,7 @@ class WebSocketLayer(Layer):
     def __init__(self, below: asyncio.Transport, connection: Connection, max_message_bytes: int) -> None:
         super().__init__(below, connection)
         self._connection = connection
+        self._share = BufferShare(connection.receive_buffers)
         self._frames = ServerProtocol(subprotocols=SUBPROTOCOLS, max_size=max_message_bytes, logger=SILENT)
 
     def accept(self, head: bytes) -> bool:
@@ -67,6 +71,16 @@ class WebSocketLayer(Layer):
         if received:
             self._connection.data_received(received)
         self._send()
+        try:
+            self._share.resize(len(self._frames.reader.buffer))  # the library gives a frame out when it is whole
+        except WireError as error:
+            self._connection.client.close(error.reason_code)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Keep nothing of a frame that has not arrived whole, and pass on that the socket is gone."""
+        self._frames.reader.discard()
+        self._share.resize(0)
+        super().connection_lost(exc)
 
     def _stream(self, events: list[Event]) -> bytes:
         chunks: list[bytes] = []

@@ -10,12 +10,14 @@ What is to be sent collects in `output`; once `is_closed`, the caller sends that
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar
 
 from broker.protocol.fast_publish import KnownTopics, read_publishes
-from broker.protocol.limits import LARGEST_PACKET_BYTES, ConnectionLimits
+from broker.protocol.limits import LARGEST_PACKET_BYTES, MAX_CONNECT_BYTES, ConnectionLimits
 from broker.protocol.reason_strings import reason_string
+from broker.protocol.receive_buffer import ReceiveBuffer, ReceiveBuffers
 from broker.protocol.topic_aliases import IncomingTopicAliases, OutgoingTopicAliases
 from broker.wire.codec import Answer, Packet, decode_packet, encode_within
 from broker.wire.connack import Connack
@@ -40,6 +42,7 @@ _OUT_OF_PLACE = frozenset(
     (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
 )
 _FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
+_BEGIN_OF_V5 = re.compile(rb"\x10[\x80-\xff]{0,3}[\x00-\x7f]\x00\x04MQTT\x05")
 V5 = ProtocolVersion.V5
 FAULTS = {
     ReasonCode.MALFORMED_PACKET,
@@ -48,6 +51,7 @@ FAULTS = {
     ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
     ReasonCode.TOPIC_ALIAS_INVALID,
     ReasonCode.PACKET_TOO_LARGE,
+    ReasonCode.QUOTA_EXCEEDED,
 }
 
 
@@ -64,17 +68,18 @@ class ServerConnection:
     """One network connection. `now` is any clock in seconds that never goes back."""
 
     __slots__ = (
-        "_chunks", "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_missing_bytes", "_opened", "_wants_reasons",
+        "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_opened", "_unread", "_wants_reasons",
         "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases", "output",
         "state", "version",
     )  # fmt: skip
 
-    def __init__(self, limits: ConnectionLimits, known_topics: KnownTopics, now: float) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, known_topics: KnownTopics, receive_buffers: ReceiveBuffers, now: float
+    ) -> None:
         self._limits = limits
         self._known_topics = known_topics
         self._opened = now
-        self._chunks: list[bytes] = []
-        self._missing_bytes = 0
+        self._unread = ReceiveBuffer(receive_buffers)
         self._in_flight: set[int] = set()
         self._incoming_aliases = IncomingTopicAliases()
         self._wants_reasons = True
@@ -110,34 +115,44 @@ class ServerConnection:
         packets: list[Packet] = []
         if self.state is State.CLOSED:
             return packets
-        if self._chunks:
-            self._chunks.append(data)
-            self._missing_bytes -= len(data)
-            if self._missing_bytes > 0:
-                return packets  # joined once when a large packet is complete, not at every piece of it
-            data = b"".join(self._chunks)
-            self._chunks.clear()
-        elif self.state is State.DECIDING:
-            self._keep(data, 0, 1)
-            return packets
         try:
+            if self._unread.chunks:
+                data = self._unread.add(data)
             self._read(data, packets)
         except WireError as error:
-            if self.state is State.EXPECT_CONNECT and error.connack:
-                self.output.append(error.connack)
-            self.disconnect(error.reason_code)
+            self._end_because_of(error, self._unread.chunks[0] if self._unread.chunks else data)
         return packets
+
+    def _end_because_of(self, error: WireError, begin: bytes) -> None:
+        if self.state is State.EXPECT_CONNECT:
+            if error.connack:
+                self.output.append(error.connack)
+            elif error.reason_code in (ReasonCode.PACKET_TOO_LARGE, ReasonCode.QUOTA_EXCEEDED):
+                self._refuse_connect_not_read(error.reason_code, begin)
+        if self.state is State.DECIDING:
+            self.reject(error.reason_code)
+        else:
+            self.disconnect(error.reason_code)
+
+    def _refuse_connect_not_read(self, reason_code: ReasonCode, begin: bytes) -> None:
+        # Who can be told is told, so long as the protocol level has come with the beginning of the packet.
+        if _BEGIN_OF_V5.match(begin):
+            self.version, self.is_v5 = V5, True
+            self.output.append(Connack(False, reason_code).encode(V5))
 
     def resume(self, now: float) -> list[Packet]:
         """Read on after `accept`: what arrived behind the CONNECT packet waited."""
-        data = b"".join(self._chunks)
-        self._chunks.clear()
+        data = self._unread.take()
         return self.receive_data(data, now) if data else []
+
+    def forget_unread(self) -> None:
+        """Keep nothing of what has not arrived whole: the socket is gone."""
+        self._unread.clear()
 
     @property
     def has_unread(self) -> bool:
         """Whether bytes wait for more bytes or for `accept`."""
-        return bool(self._chunks)
+        return bool(self._unread.chunks)
 
     def _read(self, buffer: bytes, packets: list[Packet]) -> None:
         position = 0
@@ -160,7 +175,10 @@ class ServerConnection:
         if position >= len(buffer):
             return None
         self._check_first_byte(buffer[position])
-        return read_bounds(buffer, position, self._limits.max_packet_bytes)
+        max_packet_bytes = self._limits.max_packet_bytes
+        if self.state is State.EXPECT_CONNECT:
+            max_packet_bytes = min(max_packet_bytes, MAX_CONNECT_BYTES)
+        return read_bounds(buffer, position, max_packet_bytes)
 
     def _check_first_byte(self, first_byte: int) -> None:
         # What is out of place is so whatever else is wrong with it, and before its length is known.
@@ -196,8 +214,7 @@ class ServerConnection:
 
     def _keep(self, buffer: bytes, position: int, missing_bytes: int) -> None:
         if position < len(buffer):
-            self._chunks.append(buffer[position:])
-            self._missing_bytes = missing_bytes
+            self._unread.keep(buffer[position:], missing_bytes)
 
     def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
         if self._HANDLERS[type(packet)](self, packet):
@@ -322,7 +339,7 @@ class ServerConnection:
 
     def _close(self) -> None:
         self.state = State.CLOSED
-        self._chunks.clear()
+        self._unread.clear()
 
     # --- time
 

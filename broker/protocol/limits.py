@@ -10,6 +10,9 @@ TOPIC_ALIAS_MAXIMUM = 10
 LARGEST_PACKET_BYTES = 268_435_460
 """The largest control packet there is: five bytes of fixed header and 268,435,455 behind it."""
 
+MAX_CONNECT_BYTES = 256 * 1024
+"""The largest CONNECT accepted, from a peer that nobody knows yet: four fields of 64 KiB each."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:

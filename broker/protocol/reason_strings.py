@@ -21,7 +21,7 @@ _CONNECT: Final = {
     ReasonCode.BAD_USER_NAME_OR_PASSWORD: "the user name or the password is wrong",
     ReasonCode.NOT_AUTHORIZED: "not allowed: there is no user name, or the will may not be published",
     ReasonCode.SERVER_UNAVAILABLE: "the server could not open the session in time; try again later",
-    ReasonCode.QUOTA_EXCEEDED: "the server keeps as many sessions as it may",
+    ReasonCode.QUOTA_EXCEEDED: "the server keeps as many sessions, or as many unread bytes, as it may",
 }
 _SUBSCRIBE: Final = {
     ReasonCode.NOT_AUTHORIZED: "this client may not subscribe to this topic filter",
@@ -30,6 +30,7 @@ _SUBSCRIBE: Final = {
 }
 _END: Final = {
     ReasonCode.UNSPECIFIED_ERROR: "a fault of the server; it is in the server's log",
+    ReasonCode.QUOTA_EXCEEDED: "the server keeps as much as it may of packets that have not arrived whole",
     ReasonCode.SERVER_SHUTTING_DOWN: "the server stops or restarts; connect again",
     ReasonCode.KEEP_ALIVE_TIMEOUT: "nothing came for one and a half times the keep alive",
     ReasonCode.SESSION_TAKEN_OVER: "another connection uses this client identifier",

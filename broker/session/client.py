@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from broker.host.plugin_client import PluginClient
     from broker.protocol.fast_publish import KnownTopics
+    from broker.protocol.receive_buffer import ReceiveBuffers
     from broker.session.delivery_gate import DeliveryGate
     from broker.session.message_broker import MessageBroker
     from broker.session.network import Network
@@ -60,14 +61,16 @@ class Client:
         "session",
     )
 
-    def __init__(self, broker: MessageBroker, network: Network, known_topics: KnownTopics) -> None:
+    def __init__(
+        self, broker: MessageBroker, network: Network, known_topics: KnownTopics, receive_buffers: ReceiveBuffers
+    ) -> None:
         self.broker = broker
         self.network = network
         self._received_ms = 0
         self._topics: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_accepted = self._is_lost = False
-        self.protocol = ServerConnection(broker.limits, known_topics, broker.monotonic())
+        self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic())
         self.session: Session | None = None
         self.is_closing = False
         self.plugins: PluginClient | None = None
@@ -165,6 +168,7 @@ class Client:
     def connection_lost(self) -> None:
         """Take note that the socket is gone: the will becomes due unless DISCONNECT had come before."""
         self._is_lost = True
+        self.protocol.forget_unread()
         if self.packet_gate is None or not self.packet_gate.is_asking or self.is_closing:
             self._end()
 

@@ -47,6 +47,8 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     expiry_interval_s = _granted_expiry(client, broker, packet, properties)
     if expiry_interval_s or not packet.clean_start:
         await broker.has_restored.wait()
+        if client.is_closing:
+            return
     try:
         session, is_present = broker.sessions.open(
             client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=expiry_interval_s > 0

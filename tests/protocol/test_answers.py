@@ -8,6 +8,7 @@ from broker.protocol import reason_strings
 from broker.protocol.connection import ServerConnection
 from broker.protocol.fast_publish import KnownTopics
 from broker.protocol.limits import ConnectionLimits
+from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.codec import Packet, decode_packet
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
@@ -22,7 +23,7 @@ ALIAS_UNKNOWN = Publish("", b"", properties={"topic_alias": 1}).encode(V5)
 
 
 def deciding(**properties: int) -> ServerConnection:
-    connection = ServerConnection(ConnectionLimits(), KnownTopics(), now=0)
+    connection = ServerConnection(ConnectionLimits(), KnownTopics(), ReceiveBuffers(), now=0)
     connection.receive_data(Connect(V5, "one", properties=properties).encode(V5), now=0)
     return connection
 

@@ -12,6 +12,7 @@ from test_fast_publish import PACKETS, VERSIONS, connected, cut, outcome
 from broker.protocol.connection import ServerConnection
 from broker.protocol.fast_publish import KnownTopics
 from broker.protocol.limits import ConnectionLimits
+from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.packet_types import ProtocolVersion
@@ -29,7 +30,7 @@ V5_CONNECT = b"\0\4MQTT\5"
 
 
 def opened() -> ServerConnection:
-    return ServerConnection(ConnectionLimits(), KnownTopics(), now=0)
+    return ServerConnection(ConnectionLimits(), KnownTopics(), ReceiveBuffers(), now=0)
 
 
 @settings(max_examples=300, deadline=None)
@@ -77,7 +78,9 @@ def test_a_packet_does_not_depend_on_what_follows_it(
 def test_bad_bytes_never_touch_another_connection(version: ProtocolVersion, behind: bytes) -> None:
     """Connections share what they know of topics, and nothing else."""
     known_topics = KnownTopics()
-    offender, bystander = (ServerConnection(ConnectionLimits(), known_topics, now=0) for _ in range(2))
+    offender, bystander = (
+        ServerConnection(ConnectionLimits(), known_topics, ReceiveBuffers(), now=0) for _ in range(2)
+    )
     for machine in (offender, bystander):
         machine.receive_data(Connect(version, "one").encode(version), now=0)
         machine.accept(Connack(), 0)

@@ -11,6 +11,7 @@ from broker.protocol import connection as connection_module
 from broker.protocol.connection import ServerConnection
 from broker.protocol.fast_publish import KnownTopics, read_publishes
 from broker.protocol.limits import ConnectionLimits
+from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.packet_types import ProtocolVersion
@@ -38,7 +39,9 @@ PACKETS = st.one_of(publishes(), PACKET_IDS.map(Puback), PACKET_IDS.map(Pubrel),
 
 
 def connected(version: ProtocolVersion, *, receive_maximum: int = 1000) -> ServerConnection:
-    machine = ServerConnection(ConnectionLimits(receive_maximum=receive_maximum), KnownTopics(), now=0)
+    machine = ServerConnection(
+        ConnectionLimits(receive_maximum=receive_maximum), KnownTopics(), ReceiveBuffers(), now=0
+    )
     machine.receive_data(Connect(version, "one").encode(version), now=0)
     machine.accept(Connack(), 0)
     machine.resume(0)

@@ -7,6 +7,7 @@ import pytest
 from broker.protocol.connection import ServerConnection, State
 from broker.protocol.fast_publish import KnownTopics
 from broker.protocol.limits import ConnectionLimits
+from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
@@ -22,7 +23,7 @@ WITHOUT_REASONS = {"request_problem_information": 0}
 
 
 def machine(**limits: int) -> ServerConnection:
-    return ServerConnection(ConnectionLimits(**limits), KnownTopics(), now=100.0)
+    return ServerConnection(ConnectionLimits(**limits), KnownTopics(), ReceiveBuffers(), now=100.0)
 
 
 def connected(version: ProtocolVersion = V5, keep_alive_s: int = 0, **limits: int) -> ServerConnection:
