@@ -304,6 +304,14 @@ TABLE: tuple[Setting, ...] = (
         used_by=TCP,
     ),
     Setting(
+        "NODE_TIMEOUT_S",
+        _between(2, 60),
+        "5",
+        "Time without a sign of life after which the other `tcp` processes take over one's clients and publish their wills.",
+        "s",
+        used_by=TCP,
+    ),
+    Setting(
         "SEND_WINDOW",
         _between(1, 65_535),
         "100",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broker.application import Application
+from broker.application import FENCED, Application
 from broker.start import start
 
 if TYPE_CHECKING:
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 
 async def serve(settings: Settings) -> int:
-    """Run the broker. Returns the exit status."""
-    return await Application(settings).run()
+    """Run the broker, as one node after another where the others have given it up. Returns the exit status."""
+    while (status := await Application(settings).run()) == FENCED:
+        pass
+    return status
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import hiredis
 import redis
 
 import broker
+from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.node import Node, new_node_id
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
@@ -24,6 +25,7 @@ from broker.net.server import Server
 from broker.projector.child import ProjectorProcess
 from broker.projector.lag import Lag
 from broker.protocol.limits import ConnectionLimits
+from broker.session.handover import Handover
 from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.plugin_port import PluginPort, tell_stored
@@ -37,7 +39,6 @@ from store.link import LinkDownError, StoreLink
 from store.model import DeviceNaming
 from store.query import Query
 from store.retained import RetainedMessages
-from store.session_store import stored_sessions
 from store.views import Views
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FENCED = -1
 DRAIN_TIMEOUT_S = 4.0
-RESTORE_RETRY_S = 0.5
 STORE_STATUS_TIMEOUT_S = 2.0
 CANCEL_TRIES, CANCEL_TRY_S = 10, 0.2
 
@@ -69,6 +70,7 @@ class Application:
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
+        self._is_fenced = self._is_told_to_stop = False
         self._has_looked_at_store = False
         self._background: asyncio.Task[None] | None = None
         self._plugins: PluginHost | None = None
@@ -77,7 +79,8 @@ class Application:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
 
-        Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured.
+        Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured;
+        FENCED if the other nodes have given this one up: it may join them anew, with nothing of what it was.
         """
         try:
             self._doors = Doors.of(self._settings)
@@ -96,7 +99,7 @@ class Application:
     async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop)
         settings = self._settings
         if self._plugins is not None:
             await self._plugins.start()
@@ -107,6 +110,8 @@ class Application:
             return 1
         log.info("Listening on %s:%s as node %s.", settings.host, settings.port, self._node_id)
         await self._serve()
+        if self._is_fenced and not self._is_told_to_stop:
+            return FENCED
         log.info("Stopped.")
         return 0
 
@@ -114,7 +119,11 @@ class Application:
         settings = self._settings
         store = connect_async(settings, retries=0)
         self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
+        self._link = StoreLink(settings.redis_url, (COMMIT.source, *SCRIPTS), on_up=self._link_is_up)
+        self._reader = StoreLink(settings.redis_url, log_level=logging.DEBUG)
+        self._membership = Membership(self._node_id, self._link, self._reader, settings.node_timeout_s, self._fenced)
         self._broker = MessageBroker(
+            node_id=self._node_id,
             connection_limits=_connection_limits(settings),
             session_limits=_session_limits(settings),
             max_sessions=settings.max_sessions,
@@ -132,7 +141,8 @@ class Application:
             send_buffer_bytes=settings.send_buffer_bytes,
             send_timeout_s=settings.send_timeout_s,
         )
-        self._link = StoreLink(settings.redis_url, (COMMIT.source,), on_up=self._link_is_up)
+        self._membership.routes = self._broker.routes
+        self._membership.clients = Handover(self._broker, self._node_id, self._link)
         self._lag = Lag(Views(store, settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
@@ -150,6 +160,8 @@ class Application:
             prepare=self._broker.prepare,
             on_stored=self._stored,
             on_congestion=lambda is_congested: self._server.set_reading(is_reading=not is_congested),
+            peers=self._membership,
+            now_ms=wall_ms,
             is_held=self._is_held,
         )
         self._broker.retained = RetainedMessages(self._link)
@@ -158,7 +170,7 @@ class Application:
         )
         self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
         self._sys_topics = SysTopics(
-            self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms
+            self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms, self._node.whole
         )
 
     def _load_plugins(self) -> None:
@@ -188,8 +200,8 @@ class Application:
                 log.warning("Store: %s", warning)
 
     def _is_held(self) -> bool:
-        """Whether commits have to wait: for the sessions whose queues they fill, or for views that lag too far behind."""
-        return not self._broker.has_restored.is_set() or self._lag.bytes > self._settings.log_max_bytes
+        """Whether commits have to wait: for what other nodes want, or for views that lag too far behind."""
+        return not self._membership.has_joined.is_set() or self._lag.bytes > self._settings.log_max_bytes
 
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         self._broker.stored(batch, sequence_numbers)
@@ -197,24 +209,19 @@ class Application:
         if self._plugins is not None and self._do_plugins_hear_stored:
             tell_stored(self._plugins, batch.messages)
 
-    async def _restore_sessions(self) -> None:
-        """Take over the sessions in the store, as soon as it answers."""
-        while not self._broker.has_restored.is_set():
-            await self._link.wait_up()
-            try:
-                stored = await stored_sessions(self._link)
-            except (LinkDownError, hiredis.HiredisError) as error:
-                log.warning("The sessions in the store could not be read: %s; trying again.", error)
-                await asyncio.sleep(RESTORE_RETRY_S)
-                continue
-            self._broker.sessions.restore(stored, self._broker.monotonic())
-            self._broker.has_restored.set()
-            if stored:
-                log.info("Took over %d sessions from the store.", len(stored))
+    def _stop(self) -> None:
+        self._is_told_to_stop = True
+        self._stopping.set()
+
+    def _fenced(self) -> None:
+        self._is_fenced = True
+        self._stopping.set()
 
     async def _serve(self) -> None:
         runs: tuple[Coroutine[Any, Any, None], ...] = (
             self._link.run(),
+            self._reader.run(),
+            self._membership.run(),
             ProjectorProcess().run(),
             self._lag.run(),
             self._node.run(),
@@ -222,14 +229,19 @@ class Application:
             self._sys_topics.run(),
         )
         tasks = [asyncio.create_task(run) for run in runs]
-        restoring = asyncio.create_task(self._restore_sessions())
-        for task in [*tasks, restoring]:
+        for task in tasks:
             task.add_done_callback(self._part_ended)
         if self._plugins is not None:
             await self._plugins.serving()
         await self._stopping.wait()
-        await self._drain()
-        await _cancel([*tasks, restoring])
+        self._server.stop_listening()
+        if self._is_fenced:
+            await self._server.close_connections()  # nothing that they sent can be acknowledged here any more
+        else:
+            await self._drain()
+            with contextlib.suppress(TimeoutError, LinkDownError, hiredis.HiredisError):
+                await asyncio.wait_for(self._membership.leave(), 1)
+        await _cancel(tasks)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._node.leave(), 1)
 
@@ -241,8 +253,8 @@ class Application:
     async def _drain(self) -> None:
         """Finish what was begun, then part: commit, acknowledge, say why, close, and store the wills that brings."""
         log.info("Stopping: finishing the commit under way, closing %d connections.", len(self._server.connections))
-        self._server.stop_listening()
         self._server.stop_reading()
+        self._broker.routes.is_leaving = True
         if self._plugins is not None:
             await self._plugins.draining()
         await self._store_rest()
@@ -265,7 +277,7 @@ class Application:
             "started_ms": self._started_ms,
             "connections": len(self._server.connections),
             "sessions": len(self._broker.sessions),
-            "subscriptions": self._broker.tree.count,
+            "subscriptions": self._broker.tree.count - self._broker.routes.count,
             "messages_received": counters.messages_received,
             "messages_delivered": counters.messages_delivered,
             "messages_dropped": counters.messages_dropped + committer.dropped,

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
+
+import redis
 
 import broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from broker.commit.committer import Committer
     from broker.net.server import Server
     from broker.session.message_broker import MessageBroker
 
 INTERVAL_S = 10.0
+WHOLE = {
+    "nodes": "nodes",
+    "connections": "clients/connected",
+    "sessions": "clients/total",
+    "subscriptions": "subscriptions/count",
+    "messages_received": "messages/received",
+    "messages_delivered": "messages/sent",
+    "messages_dropped": "messages/dropped",
+}
+"""Names under `$SYS/cluster/` of what nodes say of themselves, summed over all."""
 
 
 class SysTopics:
-    """Publishes the `$SYS/broker/…` values of one node."""
+    """Publishes the `$SYS/broker/…` values of this node, and `$SYS/cluster/…` of all together."""
 
     def __init__(
         self,
@@ -27,17 +40,22 @@ class SysTopics:
         server: Server,
         lag_ms: Callable[[], int],
         started_ms: int,
+        whole: Callable[[], Awaitable[dict[str, int]]],
     ) -> None:
         self._broker = message_broker
         self._committer = committer
         self._server = server
         self._lag_ms = lag_ms
         self._started_ms = started_ms
+        self._whole = whole
 
     async def run(self) -> None:
         """Publish now and every INTERVAL_S."""
         while True:
             self._broker.publish_sys({f"$SYS/broker/{name}": value for name, value in self._values().items()})
+            with contextlib.suppress(redis.RedisError):
+                whole = await self._whole()
+                self._broker.publish_sys({f"$SYS/cluster/{WHOLE[name]}": value for name, value in whole.items()})
             await asyncio.sleep(INTERVAL_S)
 
     def _values(self) -> dict[str, object]:
@@ -49,7 +67,7 @@ class SysTopics:
             "clients/connected": connected,
             "clients/disconnected": max(0, sessions - connected),
             "clients/total": sessions,
-            "subscriptions/count": self._broker.tree.count,
+            "subscriptions/count": self._broker.tree.count - self._broker.routes.count,
             "messages/received": counters.messages_received,
             "messages/sent": counters.messages_delivered,
             "messages/dropped": counters.messages_dropped + self._committer.dropped,

@@ -4,7 +4,8 @@
     {log}:projector           string   NODE that projects the log; a lease
     {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
     {log}:sessions            zset     every session that outlives its connection, by when it expires (ms)
-    {log}:session:CLIENT      hash     expiry (s), subscriptions (JSON), sent (sequence number), queued_bytes
+    {log}:session:CLIENT      hash     expiry (s), subscriptions (JSON), sent (sequence number), queued_bytes,
+                                       began (token of the connection that began it)
     {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N,
                                        fields `d` = session_store.QueueEntry, `t` = since when it waits (ms)
     {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
@@ -12,6 +13,19 @@
     {log}:aside:PART:CLIENT   …        session and queue of one that ended, until its shared messages have another receiver
     {log}:retained            hash     topic name -> frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
+
+    {log}:members             zset     NODE by its last heartbeat, by the store's clock (ms)
+    {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over. There while NODE may write
+    {log}:lost:NODE           list     the last of those clients
+    {log}:inbox:NODE          stream   what other nodes' commits have for NODE, see `cluster.InboxEntry`
+    {log}:owners              hash     client id -> NODE that serves it, or served it last while its session lasts
+    {log}:owned:NODE          set      the same the other way round
+    {log}:wills:NODE          hash     c:CLIENT, d:CLIENT (due) -> cluster.StoredWill behind `1` if it has a delay, else `0`
+    {log}:dead                set      NODEs given up whose clients wait for another node to adopt them
+    {log}:adopting:NODE       string   who adopts them; a lease
+    {log}:routes              stream   changes of who wants what; entry id 0-VERSION, field `c`
+    {log}:routes:version      string   the last of these versions
+    {log}:routes-of:NODE      hash     topic filter -> how many of NODE's clients share it (1 where it is not shared)
 
     d:{DEVICE}:record         hash     see RECORD_FIELDS
     d:{DEVICE}:values         hash     field path -> msgpack [value, ts_ms]; last value of each JSON field
@@ -40,6 +54,11 @@ PROJECTOR = "{log}:projector"
 RETAINED = "{log}:retained"
 RETAINED_INDEX = "{log}:retained:index"
 SESSIONS = "{log}:sessions"
+MEMBERS = "{log}:members"
+OWNERS = "{log}:owners"
+DEAD = "{log}:dead"
+ROUTES = "{log}:routes"
+ROUTES_VERSION = "{log}:routes:version"
 DEVICES_SEEN = "{devices}:seen"
 DEVICES_NAMES = "{devices}:names"
 FLEET = "{fleet}:record"
@@ -93,6 +112,11 @@ def released(client_id: str) -> str:
 def aside(client_id: str, part: str) -> str:
     """Key of a part (session, queue) of a session that ended, while its shared messages go to others."""
     return f"{{log}}:aside:{part}:{client_id}"
+
+
+def of_node(part: str, node_id: str) -> str:
+    """Key of what the nodes know of one another: member, lost, inbox, owned, wills, adopting or routes-of a node."""
+    return f"{{log}}:{part}:{node_id}"
 
 
 def device(device_id: str, part: str) -> str:

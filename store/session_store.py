@@ -59,8 +59,8 @@ StoredSubscription = tuple[str, int, bool, bool, int, int]
 
 encode_entry = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(QueueEntry).decode
-_encode_subscriptions = msgspec.json.Encoder().encode
-_decode_subscriptions = msgspec.json.Decoder(list[StoredSubscription]).decode
+encode_subscriptions = msgspec.json.Encoder().encode
+decode_subscriptions = msgspec.json.Decoder(list[StoredSubscription]).decode
 
 
 class StoredState(NamedTuple):
@@ -71,6 +71,8 @@ class StoredState(NamedTuple):
     received: set[int]
     entries: list[Loaded]
     last: int
+    subscriptions: list[StoredSubscription]
+    began: str
 
 
 class StoredSession(NamedTuple):
@@ -85,13 +87,14 @@ class StoredSession(NamedTuple):
 # --- operations
 
 
-def create(client_id: str, expiry_interval_s: int) -> list[Operation]:
-    """Begin a session, or go on with it, and note that its client is connected."""
+def create(client_id: str, expiry_interval_s: int, token: str) -> list[Operation]:
+    """Begin a session, or go on with it, and note that its client is connected; `token`: of this connection alone."""
     key = schema.session(client_id)
     return [
-        Operation("HSET", key, ("expiry", expiry_interval_s)),
-        Operation("HSETNX", key, ("queued_bytes", 0)),
-        Operation("ZADD", schema.SESSIONS, (CONNECTED, client_id)),
+        Operation("HSET", key, ("expiry", expiry_interval_s), client_id),
+        Operation("HSETNX", key, ("queued_bytes", 0), client_id),
+        Operation("HSETNX", key, ("began", token), client_id),
+        Operation("ZADD", schema.SESSIONS, (CONNECTED, client_id), client_id),
     ]
 
 
@@ -99,8 +102,8 @@ def disconnected(client_id: str, expiry_interval_s: int, expires_ms: float) -> l
     """Note until when a session without a connection is kept; DISCONNECT may have changed its interval."""
     score = CONNECTED if expires_ms == float("inf") else int(expires_ms)
     return [
-        Operation("HSET", schema.session(client_id), ("expiry", expiry_interval_s)),
-        Operation("ZADD", schema.SESSIONS, (score, client_id)),
+        Operation("HSET", schema.session(client_id), ("expiry", expiry_interval_s), client_id),
+        Operation("ZADD", schema.SESSIONS, (score, client_id), client_id),
     ]
 
 
@@ -109,14 +112,17 @@ def delete(client_id: str) -> list[Operation]:
     keys = (
         schema.session(client_id), schema.queue(client_id), schema.received(client_id), schema.released(client_id),
     )  # fmt: skip
-    return [*(Operation("DEL", key) for key in keys), Operation("ZREM", schema.SESSIONS, (client_id,))]
+    return [
+        *(Operation("DEL", key, (), client_id) for key in keys),
+        Operation("ZREM", schema.SESSIONS, (client_id,), client_id),
+    ]
 
 
 def set_aside(client_id: str) -> list[Rename]:
     """Put the queue of a session that ends aside, for `read_aside`; `delete` follows."""
     return [
-        Rename(schema.session(client_id), schema.aside(client_id, "session"), ASIDE_TTL_S),
-        Rename(schema.queue(client_id), schema.aside(client_id, "queue"), ASIDE_TTL_S),
+        Rename(schema.session(client_id), schema.aside(client_id, "session"), ASIDE_TTL_S, client_id),
+        Rename(schema.queue(client_id), schema.aside(client_id, "queue"), ASIDE_TTL_S, client_id),
     ]
 
 
@@ -127,12 +133,13 @@ def drop_aside(client_id: str) -> list[Operation]:
 
 def subscriptions(client_id: str, current: list[StoredSubscription]) -> list[Operation]:
     """Replace a session's subscriptions."""
-    return [Operation("HSET", schema.session(client_id), ("subscriptions", _encode_subscriptions(current).decode()))]
+    encoded = encode_subscriptions(current).decode()
+    return [Operation("HSET", schema.session(client_id), ("subscriptions", encoded), client_id)]
 
 
 def sent(client_id: str, sequence_number: int) -> Operation:
     """Note that entries up to this one have been sent at least once: from now on they are repeats."""
-    return Operation("HSET", schema.session(client_id), ("sent", sequence_number))
+    return Operation("HSET", schema.session(client_id), ("sent", sequence_number), client_id)
 
 
 def remove(
@@ -142,22 +149,22 @@ def remove(
     dequeue = Dequeue(client_id, sequence_number, entry_bytes, is_dropped)
     if not was_released:
         return [dequeue]
-    return [dequeue, Operation("SREM", schema.released(client_id), (sequence_number,))]
+    return [dequeue, Operation("SREM", schema.released(client_id), (sequence_number,), client_id)]
 
 
 def release(client_id: str, sequence_number: int) -> Operation:
     """Note PUBREC for an entry: only PUBREL may follow."""
-    return Operation("SADD", schema.released(client_id), (sequence_number,))
+    return Operation("SADD", schema.released(client_id), (sequence_number,), client_id)
 
 
 def receive(client_id: str, packet_id: int) -> Operation:
     """Note a QoS 2 packet identifier, in the commit that stores its message."""
-    return Operation("SADD", schema.received(client_id), (packet_id,))
+    return Operation("SADD", schema.received(client_id), (packet_id,), client_id)
 
 
 def forget_received(client_id: str, packet_id: int) -> Operation:
     """Let a QoS 2 packet identifier go: PUBREL came."""
-    return Operation("SREM", schema.received(client_id), (packet_id,))
+    return Operation("SREM", schema.received(client_id), (packet_id,), client_id)
 
 
 # --- reading
@@ -167,7 +174,7 @@ def state_commands(client_id: str) -> list[tuple[Any, ...]]:
     """Commands whose replies `read_state` understands."""
     queue = schema.queue(client_id)
     return [
-        ("HGET", schema.session(client_id), "sent"),
+        ("HMGET", schema.session(client_id), "sent", "subscriptions", "began"),
         ("SMEMBERS", schema.released(client_id)),
         ("SMEMBERS", schema.received(client_id)),
         ("XRANGE", queue, "-", "+", "COUNT", PAGE_ENTRIES),
@@ -180,13 +187,15 @@ def read_state(replies: Replies) -> StoredState:
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
-    sent_to, released, received, entries, newest = replies
+    (sent_to, wanted, began), released, received, entries, newest = replies
     return StoredState(
         int(sent_to or 0),
         {int(each) for each in released},
         {int(each) for each in received},
         read_entries(entries),
         _sequence_number(newest[0][0]) if newest else 0,
+        decode_subscriptions(wanted or b"[]"),
+        (began or b"").decode(),
     )
 
 
@@ -217,6 +226,26 @@ async def read_aside(link: StoreLink, client_id: str) -> AsyncIterator[tuple[Que
             return
 
 
+def stored_session_commands(client_ids: list[str]) -> list[tuple[Any, ...]]:
+    """Commands, two for each client, whose replies `read_stored_session` understands."""
+    return [
+        command
+        for client_id in client_ids
+        for command in (
+            ("HMGET", schema.session(client_id), "expiry", "subscriptions"),
+            ("ZSCORE", schema.SESSIONS, client_id),
+        )
+    ]
+
+
+def read_stored_session(client_id: str, row: list[bytes | None], score: bytes | None) -> StoredSession | None:
+    """Return the session that two replies describe, None where there is none."""
+    expiry, wanted = row
+    if expiry is None or score is None:
+        return None
+    return StoredSession(client_id, int(expiry), float(score), decode_subscriptions(wanted or b"[]"))
+
+
 async def stored_sessions(link: StoreLink) -> list[StoredSession]:
     """Read every session there is, BOOT_PAGE at a time. Raises LinkDownError."""
     found: list[StoredSession] = []
@@ -228,7 +257,6 @@ async def stored_sessions(link: StoreLink) -> list[StoredSession]:
         if not names:
             return found
         hashes = await link.call(*(("HMGET", schema.session(name), "expiry", "subscriptions") for name in names))
-        for name, score, (expiry, wanted) in zip(names, row[1::2], hashes, strict=True):
-            if expiry is not None:
-                found.append(StoredSession(name, int(expiry), float(score), _decode_subscriptions(wanted or b"[]")))
+        rows = zip(names, hashes, row[1::2], strict=True)
+        found += [each for each in (read_stored_session(*row) for row in rows) if each is not None]
         start += BOOT_PAGE

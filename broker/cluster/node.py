@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import redis.exceptions
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PRESENCE_WRITE_S = 0.2
+SUMMED = ("connections", "sessions", "subscriptions", "messages_received", "messages_delivered", "messages_dropped")
 
 
 def new_node_id() -> str:
@@ -59,6 +60,18 @@ class Node:
                 log.debug("Heartbeat not written: %s", error)
                 self._presence.rewrite()
             await asyncio.sleep(PRESENCE_WRITE_S)
+
+    async def whole(self) -> dict[str, int]:
+        """Return how many nodes live, and the sums of what they say of themselves. Raises redis.RedisError."""
+        since_ms = self._wall_ms() - schema.NODE_TTL_S * 1000
+        alive: list[Any] = await self._redis.zrangebyscore(schema.NODES, since_ms, "+inf")
+        nodes = [node_id.decode() for node_id in alive]
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for node_id in nodes:
+                pipeline.hmget(schema.node_info(node_id), list(SUMMED))
+            rows = await pipeline.execute()
+        sums = {name: sum(int(row[place] or 0) for row in rows) for place, name in enumerate(SUMMED)}
+        return {"nodes": len(nodes), **sums}
 
     async def leave(self) -> None:
         """Say that this node is gone, so that nobody waits for its heartbeat to expire."""

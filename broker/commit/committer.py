@@ -13,23 +13,40 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.commit.batch import MESSAGE_OVERHEAD_BYTES, Batch, Publisher, Queue
-from store.commit_log import CommitLog, CommitRefusedError
+from store.commit_log import CommitLog, CommitRefusedError, FencedError, Outdated
 from store.link import LinkDownError, Replies, StoreLink
-from store.session_store import QueueEntry, encode_entry, sent
+from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
-    from store.commit_log import Change, Operation
+    from store.commit_log import Change, ClientChange, Committed, Standing
     from store.model import Message
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
+
+
+class Peers(Protocol):
+    """The other nodes, as far as commits care."""
+
+    @property
+    def standing(self) -> Standing:
+        """What this node knows of them."""
+
+    def catch_up(self, outdated: Outdated) -> None:
+        """Take note of what it does not know yet."""
+
+    def committed(self, committed: Committed) -> None:
+        """Take what they have for this node, stored before its commit, and the routes' version behind it."""
+
+    def fenced(self) -> None:
+        """Take note that they have given this node up."""
 
 
 class Committer:
@@ -39,6 +56,7 @@ class Committer:
     `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
     `is_held()` delays the next commit while it is true (the views lag too far behind).
+    `peers`: what this node knows of the others; a commit that it knows too little for is prepared anew.
     """
 
     def __init__(
@@ -52,6 +70,8 @@ class Committer:
         prepare: Callable[[Batch], None],
         on_stored: Callable[[Batch, list[int] | None], None],
         on_congestion: Callable[[bool], None],
+        peers: Peers,
+        now_ms: Callable[[], int],
         is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._link = link
@@ -59,6 +79,8 @@ class Committer:
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
         self._prepare, self._on_stored = prepare, on_stored
         self._on_congestion, self._is_held = on_congestion, is_held
+        self._peers, self._now_ms = peers, now_ms
+        self._standing = peers.standing
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
         self._in_flight: Batch | None = None
@@ -81,9 +103,9 @@ class Committer:
         message: Message,
         publisher: Publisher | None = None,
         packet_id: int = 0,
-        operations: Iterable[Operation] = (),
+        operations: Iterable[Change] = (),
     ) -> None:
-        """Put a message into the batch that collects; `publisher` is acknowledged once it is stored, `operations` with it.
+        """Put a message into the batch that collects; `publisher` is acknowledged once it is stored, with `operations`.
 
         While the store fails, QoS 0 messages may fill half of the backlog; what is beyond is dropped and counted.
         """
@@ -95,7 +117,7 @@ class Committer:
         batch.add(message)
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
-            batch.operations += operations
+        batch.operations += operations
         self._grown(batch.size_bytes - before)
 
     def enqueue(self, queue: Queue, entry: QueueEntry) -> None:
@@ -150,16 +172,53 @@ class Committer:
         if batch is self._collecting:
             self._collecting = Batch()
         self._in_flight = batch
-        size_bytes = batch.size_bytes
+        self._send_anew()
+
+    def own(self, change: ClientChange, then: Callable[[], None]) -> None:
+        """Serve a client from now on; `then` is called once that is stored."""
+        self._collecting.own(change.client_id, change)
+        self._collecting.then.append(then)
+        self._grown(MESSAGE_OVERHEAD_BYTES)
+
+    def leave_out(self, client_id: str) -> None:
+        """Take what a client sent out of the batches that have not left: another node serves it now.
+
+        What it sent since it came back to this node stays.
+        """
+        if self._in_flight is not None and client_id in self._in_flight.owned:
+            return
+        for batch in (*self._full, self._collecting):
+            is_back = client_id in batch.owned
+            self._leave_out(batch, (client_id,))
+            if is_back:
+                return
+
+    def _leave_out(self, batch: Batch, client_ids: Collection[str]) -> None:
+        before = batch.size_bytes
+        batch.leave_out(client_ids)
+        self.backlog_bytes += batch.size_bytes - before
+
+    def _send_anew(self) -> None:
+        """Find where the messages go by what is known of the other nodes now, and send the batch."""
+        self._timer = None
+        if self._is_held():
+            self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_anew)
+            return
+        batch = self._in_flight
+        assert batch is not None  # noqa: S101  only called with a batch on its way
+        self.backlog_bytes -= batch.routed_bytes
+        batch.clear_routing()
+        self._standing = self._peers.standing
         self._prepare(batch)
-        batch.operations += (sent(client_id, number) for client_id, number in batch.sent.items())
-        self.backlog_bytes += batch.size_bytes - size_bytes
+        self.backlog_bytes += batch.routed_bytes
         self._send()
 
     def _send(self) -> None:
         batch = self._in_flight
         assert batch is not None  # noqa: S101  only called with a batch on its way
-        data = self._commit_log.request(self._number, batch.messages, batch.retained.items(), batch.operations)
+        data = self._commit_log.request(
+            self._number, batch.messages, batch.retained.items(), batch.changes, self._standing, self._now_ms()
+        )
         try:
             self._link.request(data, self._commit_log.reply_count, self._answered)
             self._is_sent = True
@@ -176,9 +235,23 @@ class Committer:
         except CommitRefusedError as error:
             self._refused(str(error))
             return
+        except FencedError:
+            self._peers.fenced()
+            return
+        if isinstance(committed, Outdated):
+            self._catch_up(committed)
+            return
+        self._peers.committed(committed)
         self.refused_retained += committed.refused_retained
         self.dropped += committed.dropped
         self._stored(committed.sequence_numbers)
+
+    def _catch_up(self, outdated: Outdated) -> None:
+        """Take note of what the other nodes did, and try again without the clients that they serve now."""
+        if outdated.lost_client_ids and self._in_flight is not None:
+            self._leave_out(self._in_flight, outdated.lost_client_ids)
+        self._peers.catch_up(outdated)
+        self._send_anew()
 
     def _refused(self, reason: str) -> None:
         if not self.is_store_failing:
@@ -203,7 +276,7 @@ class Committer:
             self.is_store_failing = False
             log.info("The store accepts messages again.")
         self.commits += 1
-        self.backlog_bytes -= batch.size_bytes
+        self.backlog_bytes -= batch.size_bytes + batch.routed_bytes
         self._send_next()  # the next batch travels while this one is acknowledged
         self._on_stored(batch, sequence_numbers)
         if self.is_congested and self.backlog_bytes <= self._backlog_bytes // 2:

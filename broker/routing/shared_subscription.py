@@ -62,7 +62,7 @@ class SharedGroup(Generic[S]):
     def __init__(self, group: str, topic_filter: str) -> None:
         self.shared_filter = f"{SHARE_PREFIX}{group}/{topic_filter}"
         self.members: tuple[Match[S], ...] = ()
-        self._by_subscriber: dict[S, Match[S]] = {}
+        self._by_subscriber: dict[S, tuple[Match[S], int]] = {}
         self._turn = 0
 
     def choose(self, is_ready: Callable[[S], bool]) -> Match[S] | None:
@@ -78,19 +78,23 @@ class SharedGroup(Generic[S]):
         self._turn = (place + 1) % len(members)
         return members[place]
 
-    def join(self, member: Match[S]) -> bool:
-        """Add a member, or replace its options; return whether it is new."""
+    def join(self, member: Match[S], places: int = 1) -> bool:
+        """Add a member that takes so many turns, or replace its options and turns; return whether it is new."""
         is_new = member.subscriber not in self._by_subscriber
-        self._by_subscriber[member.subscriber] = member
-        self.members = tuple(self._by_subscriber.values())
+        self._by_subscriber[member.subscriber] = (member, places)
+        self._seat()
+        self._turn %= len(self.members)
         return is_new
 
     def leave(self, subscriber: S) -> bool:
         """Take a member out; return whether it was one. Whose turn it is does not change for the others."""
-        member = self._by_subscriber.pop(subscriber, None)
+        member, places = self._by_subscriber.pop(subscriber, (None, 0))
         if member is None:
             return False
-        place = self.members.index(member)
-        self.members = tuple(self._by_subscriber.values())
-        self._turn = (self._turn - (place < self._turn)) % max(1, len(self.members))
+        first = self.members.index(member)
+        self._seat()
+        self._turn = (self._turn - max(0, min(places, self._turn - first))) % max(1, len(self.members))
         return True
+
+    def _seat(self) -> None:
+        self.members = tuple(member for member, places in self._by_subscriber.values() for _ in range(places))

@@ -76,8 +76,11 @@ class SubscriptionTree(Generic[S]):
 
     # --- subscribing
 
-    def subscribe(self, topic_filter: str, subscriber: S, options: SubscriptionOptions) -> bool:
-        """Add a subscription, ordinary or shared, or replace its options [v5 MQTT-3.8.4-3]; return whether it is new."""
+    def subscribe(self, topic_filter: str, subscriber: S, options: SubscriptionOptions, *, places: int = 1) -> bool:
+        """Add a subscription, ordinary or shared, or replace its options [v5 MQTT-3.8.4-3]; return whether it is new.
+
+        `places`: how many members of a group it stands for.
+        """
         shared = parse_shared(topic_filter)
         node = self._root
         for level in (shared.topic_filter if shared else topic_filter).split("/"):
@@ -91,7 +94,7 @@ class SubscriptionTree(Generic[S]):
                 node.groups[shared.group] = SharedGroup(shared.group, shared.topic_filter)
                 self._shared_answers.clear()
                 self.group_count += 1
-            is_new = node.groups[shared.group].join(_combine(subscriber, [options]))
+            is_new = node.groups[shared.group].join(_combine(subscriber, [options]), places)
         self.count += is_new
         return is_new
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.protocol.connection import ServerConnection
 from broker.session.connecting import connect, may_publish
-from broker.session.message_broker import forwarded_properties
 from broker.session.subscribing import subscribe, unsubscribe
+from broker.session.wills import forwarded_properties
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
@@ -178,8 +178,10 @@ class Client:
         for task in self._tasks:
             task.cancel()
         session, self.session = self.session, None
-        if session is not None and session.attachment is self:  # else another connection has taken it over
-            self.broker.presence.disconnected(session.client_id)
+        if session is not None:
+            current = self.broker.sessions.get(session.client_id)
+            if current is None or current.attachment in (None, self):  # else another connection here has taken it over
+                self.broker.presence.disconnected(session.client_id)
             self.broker.sessions.detach(session, self, self.broker.monotonic())
 
     def can_write(self) -> None:
@@ -215,7 +217,7 @@ class Client:
         self.protocol.accept(connack, keep_alive_s)
         if self.protocol.is_closed:
             if self.session is not None:
-                self.session.will = None
+                self.broker.sessions.set_will(self.session, None)
             self._closed_by_protocol()
             return
         self._is_accepted = True
@@ -323,7 +325,7 @@ class Client:
         if expiry is not None:
             session.expiry_interval_s = min(expiry, self.broker.max_session_expiry_s)
         if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:
-            session.will = None  # [v5 MQTT-3.14.4-3]
+            self.broker.sessions.set_will(session, None)  # [v5 MQTT-3.14.4-3]
 
     # --- which packet does what
 

@@ -15,7 +15,7 @@ from broker.session.sessions import TooManySessionsError
 from broker.wire.connack import Connack
 from broker.wire.packet_types import ProtocolVersion
 from broker.wire.reason_codes import ReasonCode
-from store import session_store
+from store import cluster, session_store
 from store.link import LinkDownError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
     from broker.wire.connect import Connect
     from broker.wire.properties import Properties
+    from store.commit_log import Change
+    from store.link import Replies
 
 DEFAULT_RECEIVE_MAXIMUM = 65_535
 LONGEST_KEEP_ALIVE_S = 65_535
@@ -45,13 +47,10 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     if not packet.client_id:
         properties["assigned_client_identifier"] = client_id  # [v5 MQTT-3.2.2-16]
     expiry_interval_s = _granted_expiry(client, broker, packet, properties)
-    if expiry_interval_s or not packet.clean_start:
-        await broker.has_restored.wait()
-        if client.is_closing:
-            return
+    is_lasting = expiry_interval_s > 0 or not packet.clean_start
     try:
-        session, is_present = broker.sessions.open(
-            client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=expiry_interval_s > 0
+        session = broker.sessions.open(
+            client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=is_lasting
         )
     except TooManySessionsError:
         client.reject(ReasonCode.QUOTA_EXCEEDED)
@@ -59,11 +58,14 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     client.session = session
     session.expiry_interval_s = expiry_interval_s
     session.window = min(session.max_window, packet.properties.get("receive_maximum", DEFAULT_RECEIVE_MAXIMUM))
-    if isinstance(session, LastingSession):
-        await _go_on_with(session, broker)
+    session.pending_owns += 1
+    broker.committer.own(cluster.own(client_id, is_new=packet.clean_start), session.is_served_here)
+    broker.sessions.set_will(session, packet.will)
+    is_present = isinstance(session, LastingSession) and await _go_on_with(session, broker)
+    if packet.will is not None and not isinstance(session, LastingSession):
+        await _stored(broker)  # else nobody would know of it if this node died now
     if client.is_closing:
         return
-    session.will = packet.will
     keep_alive_s = _granted_keep_alive(client, broker, packet, properties)
     _announce_limits(broker, properties)
     if packet.properties.get("request_response_information"):
@@ -99,26 +101,47 @@ def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode
     return None
 
 
-async def _go_on_with(session: LastingSession, broker: MessageBroker) -> None:
-    """Have the store keep the session from now on, and read what it holds of it: behind every earlier acknowledgement."""
+async def _stored(broker: MessageBroker, *changes: Change) -> None:
+    """Return once this and everything before it is stored."""
     stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def done() -> None:
         if not stored.done():
             stored.set_result(None)
 
-    broker.committer.operate(session_store.create(session.client_id, session.expiry_interval_s), done)
+    broker.committer.operate(changes, done)
     await stored
+
+
+async def _go_on_with(session: LastingSession, broker: MessageBroker) -> bool:
+    """Have the store keep the session from now on, and read what it holds of it: behind every earlier acknowledgement.
+
+    Returns whether it was there before.
+    """
+    token = uuid4().hex
+    await _stored(broker, *session_store.create(session.client_id, session.expiry_interval_s, token))
     link = broker.sessions.backing.link
     commands = session_store.state_commands(session.client_id)
+    began = token
+
+    def restore(replies: Replies) -> None:
+        nonlocal began
+        state = session_store.read_state(replies)
+        began = state.began
+        session.restore(state)
+        broker.sessions.serve(session, state.subscriptions)
+
     while True:
         try:
             # Restored inside the answer: an entry that is committed behind it comes behind it here too.
-            await link.send(commands, lambda replies: session.restore(session_store.read_state(replies)))
+            await link.send(commands, restore)
         except LinkDownError:
             await link.wait_up()
         else:
-            return
+            break
+    await _stored(broker)  # from now on the other nodes tell this one of new entries; there may be some already
+    session.look()
+    return began != token
 
 
 def _granted_expiry(client: Client, broker: MessageBroker, packet: Connect, properties: Properties) -> int:

@@ -113,6 +113,12 @@ class LastingSession(Session):
             self._tail = float("inf") if sequence_number is None else max(self._tail, sequence_number)
         self.send_queued(self._backing.monotonic())
 
+    def look(self) -> None:
+        """Look for entries that other nodes' commits have put into the queue."""
+        if self.is_loaded:
+            self._tail = float("inf")
+            self.send_queued(self._backing.monotonic())
+
     def _load_more(self) -> None:
         if self._is_loading or not self.is_loaded:
             return
@@ -256,18 +262,3 @@ class LastingSession(Session):
         del self.received[packet_id]
         operation = session_store.forget_received(self.client_id, packet_id)
         self._backing.committer.operate([operation], answer)
-
-    def subscriptions_changed(self, then: Callable[[], None]) -> None:
-        """Store the subscriptions, then call `then`."""
-        current = [
-            (
-                name,
-                each.qos,
-                each.is_no_local,
-                each.retain_as_published,
-                each.retain_handling,
-                each.subscription_identifier,
-            )
-            for name, each in self.subscriptions.items()
-        ]
-        self._backing.committer.operate(session_store.subscriptions(self.client_id, current), then)

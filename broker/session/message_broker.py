@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
+from broker.cluster.routes import RemoteNode
 from broker.routing.subscription_tree import Match, SubscriptionTree
 from broker.routing.topic_filter import matches
+from broker.session.lasting_session import LastingSession
+from broker.session.outbox import Outbox
 from broker.session.outgoing import OutgoingPublish
 from broker.session.session import Delivery, Session, SessionLimits
 from broker.session.sessions import Sessions
-from broker.session.sharing import Sharing
-from broker.wire.properties import encode_properties
+from broker.session.sharing import Sharing, Subscriber
+from broker.session.wills import will_message
 from broker.wire.reason_codes import ReasonCode
 from store.model import RETAIN_FLAG, Message
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
-    from broker.commit.batch import Batch
+    from broker.commit.batch import Batch, Queue
     from broker.commit.committer import Committer
     from broker.host.authentication import PasswordAuthenticator
     from broker.host.plugin_host import PluginHost
     from broker.protocol.limits import ConnectionLimits
-    from broker.session.lasting_session import LastingSession
     from broker.wire.connect import Will
-    from broker.wire.properties import Properties
+    from store.commit_log import Operation
     from store.retained import RetainedMessages
 
 log = logging.getLogger(__name__)
 
 NO_SUBSCRIBERS = ReasonCode.NO_MATCHING_SUBSCRIBERS
-NOT_FORWARDED = ("topic_alias", "subscription_identifier", "will_delay_interval")
 
 
 class Presence(Protocol):
@@ -74,6 +75,7 @@ class MessageBroker:
     def __init__(
         self,
         *,
+        node_id: str,
         connection_limits: ConnectionLimits,
         session_limits: SessionLimits,
         max_sessions: int,
@@ -89,40 +91,48 @@ class MessageBroker:
         self.presence = presence
         self.monotonic = monotonic
         self.wall_ms = wall_ms
-        self.tree: SubscriptionTree[Session] = SubscriptionTree()
+        self.tree: SubscriptionTree[Subscriber] = SubscriptionTree()
         self.counters = Counters()
         self.sharing = Sharing(self)
         self.sessions = Sessions(
-            self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters, self.sharing
+            node_id, self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters, self.sharing
         )
-        self.has_restored = asyncio.Event()
+        self.routes = self.sessions.routes
         self.sys_messages: dict[str, bytes] = {}
         self.plugins: PluginHost | None = None
+        self.has_joined: asyncio.Event
         self.committer: Committer
         self.retained: RetainedMessages
 
     # --- a batch leaves, and has been stored
 
     def prepare(self, batch: Batch) -> None:
-        """Add to a commit what its messages put into the queues of sessions that last, connected or not."""
-        has_lasting, has_groups = self.sessions.lasting > 0, self.tree.group_count > 0
-        if not has_lasting and not has_groups:
+        """Add to a commit what its messages put into queues of sessions that last, connected or not, and into inboxes."""
+        has_groups = self.tree.group_count > 0
+        has_stored = self.sessions.lasting > 0 or self.routes.has_remote
+        if not has_stored and not has_groups:
             return
+        outbox = Outbox()
         for index, message in enumerate(batch.messages):
             if has_groups:
-                self.sharing.prepare(batch, index, message)
-            if message.qos and has_lasting:
-                encoded: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
-                for match in self.tree.match(message.topic_name):
-                    if match.qos and match.subscriber.is_lasting and not _is_own(match, message):
-                        is_retain = message.is_retain and match.retain_as_published
-                        entry = QueueEntry(
-                            message, min(message.qos, match.qos), is_retain, match.subscription_identifiers
-                        )
-                        key = (entry.qos, entry.is_retain, entry.subscription_identifiers)
-                        if key not in encoded:
-                            encoded[key] = encode_entry(entry)
-                        batch.enqueue(cast("LastingSession", match.subscriber), entry, encoded[key])
+                self.sharing.prepare(batch, outbox, index, message)
+            if has_stored:
+                self._route(batch, outbox, index, message)
+        outbox.close(batch)
+
+    def _route(self, batch: Batch, outbox: Outbox, index: int, message: Message) -> None:
+        encoded: dict[tuple[int, bool, tuple[int, ...]], bytes] = {}
+        for match in self.tree.match(message.topic_name):
+            subscriber = match.subscriber
+            if isinstance(subscriber, RemoteNode):
+                outbox.add(subscriber.node_id, index)
+            elif subscriber.is_lasting and message.qos and match.qos and not _is_own(match, message):
+                is_retain = message.is_retain and match.retain_as_published
+                entry = QueueEntry(message, min(message.qos, match.qos), is_retain, match.subscription_identifiers)
+                key = (entry.qos, entry.is_retain, entry.subscription_identifiers)
+                if key not in encoded:
+                    encoded[key] = encode_entry(entry)
+                batch.route_to_queue(cast("Queue", subscriber), entry, encoded[key])
 
     def stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         """Acknowledge what is owed, and deliver every message to its subscribers, in order.
@@ -134,8 +144,9 @@ class MessageBroker:
             publisher.acknowledge_publish(packet_id, 2)
         for then in batch.then:
             then()
-        numbers = sequence_numbers if sequence_numbers is not None else [None] * len(batch.enqueued)
-        for (queue, entry, entry_bytes), number in zip(batch.enqueued, numbers, strict=True):
+        enqueued = [*batch.enqueued, *batch.routed_entries]
+        numbers = sequence_numbers if sequence_numbers is not None else [None] * len(enqueued)
+        for (queue, entry, entry_bytes), number in zip(enqueued, numbers, strict=True):
             queue.enqueued(number, entry, entry_bytes)
         match, shared = self.tree.match, batch.shared
         now = 0.0
@@ -153,17 +164,30 @@ class MessageBroker:
         tree = self.tree
         return bool(tree.match(topic_name) or (tree.group_count and tree.match_shared(topic_name)))
 
-    def _deliver(self, message: Message, subscribers: tuple[Match[Session], ...], now: float) -> None:
+    def deliver_here(self, message: Message, now: float) -> None:
+        """Send a message that another node has stored to this node's clients; QoS 1 and 2 of sessions that last excepted."""
+        if subscribers := self.tree.match(message.topic_name):
+            self._deliver(message, subscribers, now)
+
+    def lasting_subscribers(self, message: Message) -> set[LastingSession]:
+        """Return this node's sessions in whose queues another node's commit has put a message."""
+        return {
+            match.subscriber
+            for match in (self.tree.match(message.topic_name) if message.qos else ())
+            if match.qos and isinstance(match.subscriber, LastingSession)
+        }
+
+    def _deliver(self, message: Message, subscribers: tuple[Match[Subscriber], ...], now: float) -> None:
         publish = OutgoingPublish(message, self._received_at(message, now))
         if publish.is_expired(now):
             self.counters.messages_dropped += len(subscribers)
             return
         published_qos, is_retain = message.qos, message.is_retain
         for match in subscribers:
-            qos = min(published_qos, match.qos)  # [v5 MQTT-3.8.4-8]
-            if _is_own(match, message) or (qos and match.subscriber.is_lasting):
+            qos, subscriber = min(published_qos, match.qos), match.subscriber  # [v5 MQTT-3.8.4-8]
+            if not isinstance(subscriber, Session) or _is_own(match, message) or (qos and subscriber.is_lasting):
                 continue  # what a session that lasts gets of QoS 1 and 2 is in its queue since `prepare`
-            match.subscriber.deliver(
+            subscriber.deliver(
                 Delivery(
                     publish,
                     qos,
@@ -179,13 +203,8 @@ class MessageBroker:
 
     # --- messages that no connection brings
 
-    def _publish_will(self, client_id: str, will: Will) -> None:
-        flags = will.qos | (RETAIN_FLAG if will.is_retain else 0)
-        self.committer.add(
-            Message(
-                will.topic_name, client_id, self.wall_ms(), flags, will.payload, forwarded_properties(will.properties)
-            )
-        )
+    def _publish_will(self, client_id: str, will: Will, clear: Operation) -> None:
+        self.committer.add(will_message(client_id, will, self.wall_ms()), operations=[clear])
 
     def publish_sys(self, values: dict[str, object]) -> None:
         """Replace the `$SYS` messages and deliver them; they are neither stored nor acknowledged."""
@@ -210,13 +229,5 @@ class MessageBroker:
         return OutgoingPublish(message, self._received_at(message, now))
 
 
-def _is_own(match: Match[Session], message: Message) -> bool:
+def _is_own(match: Match[Subscriber], message: Message) -> bool:
     return match.is_no_local and match.subscriber.client_id == message.client_id  # [v5 MQTT-3.8.3-3]
-
-
-def forwarded_properties(properties: Properties) -> bytes:
-    """Return the properties that travel on with a message [v5 MQTT-3.3.2-17], as they stand on the wire; b"" for none."""
-    if not properties:
-        return b""
-    kept = {name: value for name, value in properties.items() if name not in NOT_FORWARDED}
-    return encode_properties(kept) if kept else b""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broker.session.outgoing import OutgoingPublish
     from broker.wire.connect import Will
     from store.commit_log import Operation
+    from store.session_store import StoredSubscription
 
 MAX_PACKET_ID = 65_535
 
@@ -81,7 +82,7 @@ class Session:
 
     __slots__ = (
         "_limits", "_next_packet_id", "attachment", "client_id", "counters", "expires_at", "expiry_interval_s", "in_flight",
-        "queue", "queue_bytes", "received", "subscriptions", "will", "will_due_at", "window",
+        "pending_owns", "queue", "queue_bytes", "received", "subscriptions", "will", "will_due_at", "window",
     )  # fmt: skip
 
     def __init__(self, client_id: str, limits: SessionLimits, counters: Counters) -> None:
@@ -95,12 +96,16 @@ class Session:
         self.expires_at = float("inf")
         self.will: Will | None = None
         self.will_due_at = float("inf")
+        self.pending_owns = 0  # while there are any, that another node served the client is a thing of the past
         self.window = limits.send_window
         self.in_flight: dict[int, Delivery] = {}
         self.queue: deque[Delivery] = deque()
         self.queue_bytes = 0
         self.received: dict[int, bool] = {}
         """QoS 2 packet identifiers received and not released; True once their message is stored (§4.3.3)."""
+
+    is_local = True
+    """This node serves it: among subscribers of other nodes."""
 
     is_lasting = False
     """Whether it outlives its connection: then its QoS 1 and 2 messages reach it through the store."""
@@ -119,6 +124,10 @@ class Session:
     def is_queue_half_full(self) -> bool:
         """Whether messages that can wait elsewhere (retained ones) should."""
         return len(self.queue) * 2 > self._limits.queue_messages or self.queue_bytes * 2 > self._limits.queue_bytes
+
+    def is_served_here(self) -> None:
+        """Note that the store has it that this node serves the client."""
+        self.pending_owns -= 1
 
     # --- receiving QoS 2 (§4.3.3)
 
@@ -147,9 +156,19 @@ class Session:
             del self.received[packet_id]
         answer()
 
-    def subscriptions_changed(self, then: Callable[[], None]) -> None:
-        """Call `then` once the subscriptions as they are now will be remembered as long as the session."""
-        then()
+    def stored_subscriptions(self) -> list[StoredSubscription]:
+        """Return the subscriptions as the store keeps them."""
+        return [
+            (
+                name,
+                each.qos,
+                each.is_no_local,
+                each.retain_as_published,
+                each.retain_handling,
+                each.subscription_identifier,
+            )
+            for name, each in self.subscriptions.items()
+        ]
 
     # --- sending
 

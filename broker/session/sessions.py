@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from broker.cluster.routes import Routes
 from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
+from broker.session import wills
 from broker.session.lasting_session import Backing, LastingSession
 from broker.session.session import Attachment, Session, SessionLimits
 from broker.wire.reason_codes import ReasonCode
-from store import session_store
+from store import cluster, session_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from broker.routing.subscription_tree import SubscriptionTree
     from broker.session.message_broker import Counters
     from broker.session.sharing import Sharing
     from broker.wire.connect import Will
-    from store.session_store import StoredSession
+    from store.cluster import StoredWill
+    from store.commit_log import Change, Operation
+    from store.session_store import StoredSession, StoredSubscription
 
 NEVER_EXPIRES = 0xFFFFFFFF
 
@@ -37,22 +41,25 @@ class Sessions:
 
     def __init__(
         self,
-        tree: SubscriptionTree[Session],
+        node_id: str,
+        tree: SubscriptionTree[Any],
         limits: SessionLimits,
         max_sessions: int,
-        publish_will: Callable[[str, Will], None],
+        publish_will: Callable[[str, Will, Operation], None],
         wall_ms: Callable[[], int],
         counters: Counters,
         sharing: Sharing,
     ) -> None:
+        self._node_id = node_id
+        self._by_client_id: dict[str, Session] = {}
         self._tree = tree
+        self.routes = Routes(node_id, tree, self._by_client_id.__contains__, self.lose)
         self.limits = limits
         self._max_sessions = max_sessions
         self._publish_will = publish_will
         self._wall_ms = wall_ms
         self._counters = counters
         self._sharing = sharing
-        self._by_client_id: dict[str, Session] = {}
         self.lasting = 0
 
     def __len__(self) -> int:
@@ -65,10 +72,8 @@ class Sessions:
         """Return a client's session, None where there is none."""
         return self._by_client_id.get(client_id)
 
-    def open(
-        self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool
-    ) -> tuple[Session, bool]:
-        """Attach a client to its session, kept or new; return it and whether it was present [v5 MQTT-3.2.2-2].
+    def open(self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool) -> Session:
+        """Attach a client to its session, the one it has here or a new one.
 
         A connection that holds the session is told Session taken over and closed [v5 MQTT-3.1.4-3].
         Raises TooManySessionsError.
@@ -86,22 +91,70 @@ class Sessions:
         if session is not None and is_clean:
             self._end(session)
             session = None
-        is_present = session is not None
         if session is None:
             session = self._begin(client_id, is_lasting=is_lasting)
         session.attachment = attachment
         session.expires_at = session.will_due_at = float("inf")
-        session.will = None  # [v5 MQTT-3.1.3-9] a new connection cancels a will that waits
-        return session, is_present
+        self.set_will(session, None)  # [v5 MQTT-3.1.3-9] a new connection cancels a will that waits
+        self._count_shared(session, self.routes.want)
+        return session
+
+    def set_will(self, session: Session, will: Will | None) -> None:
+        """Replace a connected client's will, here and in the store: a node that dies cannot publish it itself."""
+        had, session.will = session.will, will
+        if will is not None:
+            stored = wills.to_store(session.client_id, will, session.expiry_interval_s)
+            self._operate(cluster.set_will(self._node_id, session.client_id, stored))
+        elif had is not None:
+            self._operate(cluster.clear_will(self._node_id, session.client_id))
+
+    def subscribe(self, session: Session, topic_filter: str, options: SubscriptionOptions) -> bool:
+        """Add a subscription or replace its options; return whether it is new."""
+        is_new = self._tree.subscribe(topic_filter, session, options)
+        session.subscriptions[topic_filter] = options
+        if is_new and (session.attachment is not None or not parse_shared(topic_filter)):
+            self._operate(*self.routes.want(topic_filter))
+        return is_new
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> bool:
+        """Take a subscription away; return whether there was one."""
+        if session.subscriptions.pop(topic_filter, None) is None:
+            return False
+        self._tree.unsubscribe(topic_filter, session)
+        if session.attachment is not None or not parse_shared(topic_filter):
+            self._operate(*self.routes.release(topic_filter))
+        return True
+
+    def remember_subscriptions(self, session: Session, then: Callable[[], None]) -> None:
+        """Call `then` once the other nodes know of the subscriptions, and the store, if the session lasts."""
+        changes: list[Change] = []
+        if isinstance(session, LastingSession):
+            current = session.stored_subscriptions()
+            changes += session_store.subscriptions(session.client_id, current)
+            changes.append(cluster.session_routes(self._node_id, session.client_id, current))
+        self.backing.committer.operate(changes, then)
+
+    def _count_shared(self, session: Session, count: Callable[[str], list[Change]]) -> None:
+        for topic_filter in session.subscriptions:
+            if parse_shared(topic_filter):
+                self._operate(*count(topic_filter))
+
+    def _operate(self, *changes: Change) -> None:
+        if changes:
+            self.backing.committer.operate(changes)
 
     def detach(self, session: Session, attachment: Attachment, now: float) -> None:
         """Take a connection that has ended off its session; its will, where still set, becomes due."""
         if session.attachment is not attachment:
             return
+        self._count_shared(session, self.routes.release)
         session.attachment = None
-        delay_s = min(_will_delay_s(session), session.expiry_interval_s)
+        delay_s = wills.will_delay_s(session.will, session.expiry_interval_s)
         if session.will is not None and delay_s:
             session.will_due_at = now + delay_s  # [v5 MQTT-3.1.3-9]
+            due_ms = self._wall_ms() + delay_s * 1000
+            stored = wills.to_store(session.client_id, session.will, session.expiry_interval_s, due_ms)
+            self._operate(cluster.set_will(self._node_id, session.client_id, stored))
         elif session.will is not None:
             self._publish(session)
         if session.expiry_interval_s == 0:
@@ -120,22 +173,53 @@ class Sessions:
         if session.expires_at <= now:
             self._end(session)
 
-    def restore(self, stored: Iterable[StoredSession], now: float) -> None:
-        """Take over the sessions that an earlier process left in the store; those connected then wait from now on."""
-        for each in stored:
-            if each.client_id in self._by_client_id:  # began anew, with a clean start, while these were read
-                self.backing.committer.operate(session_store.delete(each.client_id))
-                continue
-            session = self._begin(each.client_id, is_lasting=True)
-            session.expiry_interval_s = each.expiry_interval_s
-            for stored_subscription in each.subscriptions:
-                topic_filter, options = stored_subscription[0], SubscriptionOptions(*stored_subscription[1:])
-                session.subscriptions[topic_filter] = options
-                self._tree.subscribe(topic_filter, session, options)
-            if each.expires_ms == float("inf"):
-                self._wait(session, now)
-            else:
-                session.expires_at = now + (each.expires_ms - self._wall_ms()) / 1000
+    # --- other nodes
+
+    def adopt(self, stored: StoredSession, will: StoredWill | None, now: float) -> None:
+        """Serve a session whose node is gone; a client that was connected there waits from now on."""
+        session = self._begin(stored.client_id, is_lasting=True)
+        session.expiry_interval_s = stored.expiry_interval_s
+        self.serve(session, stored.subscriptions)
+        if will is not None:
+            session.will = wills.from_store(will)
+            left_s = (will.due_ms - self._wall_ms()) / 1000 if will.due_ms else will.delay_s
+            session.will_due_at = now + left_s
+        if stored.expires_ms == float("inf"):
+            self._wait(session, now)
+        else:
+            session.expires_at = now + (stored.expires_ms - self._wall_ms()) / 1000
+
+    def serve(self, session: Session, stored: list[StoredSubscription]) -> None:
+        """Take the subscriptions that the store has of a session; until now they stood in the tree as another node's."""
+        self.routes.set_session(session.client_id, None)
+        for topic_filter in session.subscriptions.keys() - {each[0] for each in stored}:
+            self.unsubscribe(session, topic_filter)
+        for topic_filter, *options in stored:
+            self.subscribe(session, topic_filter, SubscriptionOptions(*options))  # type: ignore[arg-type]
+
+    def lose(self, client_id: str) -> None:
+        """Forget a session that another node serves now: its connection here is told Session taken over [v5 MQTT-3.1.4-3].
+
+        Its will is the other node's to publish.
+        """
+        session = self._by_client_id.get(client_id)
+        if session is None or session.pending_owns:  # it is gone, or has come back since
+            return
+        del self._by_client_id[client_id]
+        if session.attachment is not None:
+            session.attachment.close(ReasonCode.SESSION_TAKEN_OVER)
+        subscriptions = session.stored_subscriptions()
+        for topic_filter in list(session.subscriptions):
+            self.unsubscribe(session, topic_filter)
+        session.attachment = session.will = None
+        if isinstance(session, LastingSession):
+            self.lasting -= 1
+            session.forget_loaded()
+            self.routes.set_session(client_id, subscriptions)
+        else:
+            self._sharing.session_ended(session)
+
+    # --- beginning and end
 
     def _begin(self, client_id: str, *, is_lasting: bool) -> Session:
         session = (
@@ -160,10 +244,9 @@ class Sessions:
     def _end(self, session: Session) -> None:
         if session.will is not None:
             self._publish(session)  # [v5 MQTT-3.1.2-10] when the session ends, whatever delay is left
-        for topic_filter in session.subscriptions:
-            self._tree.unsubscribe(topic_filter, session)
         is_sharing = any(parse_shared(topic_filter) for topic_filter in session.subscriptions)
-        session.subscriptions.clear()
+        for topic_filter in list(session.subscriptions):
+            self.unsubscribe(session, topic_filter)
         del self._by_client_id[session.client_id]
         if not isinstance(session, LastingSession):
             self._sharing.session_ended(session)
@@ -172,17 +255,16 @@ class Sessions:
             session.forget_loaded()
             if is_sharing:
                 self._sharing.lasting_session_ended(session, self.backing)
-            self.backing.committer.operate(session_store.delete(session.client_id))
+            self._operate(
+                *session_store.delete(session.client_id), cluster.session_gone(self._node_id, session.client_id)
+            )
+        self._operate(cluster.disown(session.client_id))
 
     def _publish(self, session: Session) -> None:
         will, session.will, session.will_due_at = session.will, None, float("inf")
         if will is not None:
-            self._publish_will(session.client_id, will)
+            self._publish_will(session.client_id, will, cluster.clear_will(self._node_id, session.client_id))
 
 
 def _is_due(session: Session, now: float) -> bool:
     return session.will_due_at <= now or session.expires_at <= now
-
-
-def _will_delay_s(session: Session) -> int:
-    return session.will.properties.get("will_delay_interval", 0) if session.will is not None else 0

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from broker.cluster.routes import RemoteNode, RemoteSession
 from broker.commit.batch import SharedDelivery
 from broker.routing.shared_subscription import may_go_to_another
-from broker.session.session import Delivery
-from store import session_store
+from broker.session.session import Delivery, Session
+from store import cluster, session_store
+from store.cluster import InboxEntry
 from store.link import LinkDownError
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
-    from broker.commit.batch import Batch
+    from broker.commit.batch import Batch, Queue
     from broker.routing.subscription_tree import Match
     from broker.session.lasting_session import Backing, LastingSession
     from broker.session.message_broker import MessageBroker
-    from broker.session.session import Session
+    from broker.session.outbox import Outbox
     from store.model import Message
 
 log = logging.getLogger(__name__)
+
+Subscriber = Session | RemoteNode | RemoteSession
+"""What stands in the subscription tree."""
 
 
 class Sharing:
@@ -37,15 +42,17 @@ class Sharing:
 
     # --- a new message
 
-    def prepare(self, batch: Batch, index: int, message: Message) -> None:
-        """Choose a member of each group that shares a matching filter, and put its copy into its queue if it lasts."""
+    def prepare(self, batch: Batch, outbox: Outbox, index: int, message: Message) -> None:
+        """Choose a member of each group that shares a matching filter; put its copy into its queue or its node's inbox."""
         for group in self._broker.tree.match_shared(message.topic_name):
             member = group.choose(_is_ready)
             if member is None:
                 continue
             if member.subscriber.is_lasting and message.qos and member.qos:
                 entry = _entry(message, member, group.shared_filter)
-                batch.enqueue(cast("LastingSession", member.subscriber), entry, encode_entry(entry))
+                batch.route_to_queue(cast("Queue", member.subscriber), entry, encode_entry(entry))
+            elif isinstance(member.subscriber, RemoteNode):
+                outbox.share(member.subscriber.node_id, index, group.shared_filter)
             else:
                 batch.shared.setdefault(index, []).append(SharedDelivery(group.shared_filter, member))
 
@@ -53,7 +60,7 @@ class Sharing:
         """Send a message to those that `prepare` chose; one that has left meanwhile is replaced."""
         for shared_filter, member in deliveries:
             if member.subscriber.attachment is None:
-                self._to_another(message, shared_filter)
+                self.to_another(message, shared_filter)
             else:
                 self._send(message, shared_filter, member, now)
 
@@ -64,7 +71,7 @@ class Sharing:
         sent = [(each, True) for each in session.in_flight.values() if not each.is_released]
         for delivery, is_sent in [*sent, *((each, False) for each in session.queue)]:
             if delivery.shared_filter and may_go_to_another(delivery.qos, is_sent=is_sent):
-                self._to_another(delivery.publish.message, delivery.shared_filter)
+                self.to_another(delivery.publish.message, delivery.shared_filter)
 
     def lasting_session_ended(self, session: LastingSession, backing: Backing) -> None:
         """Do the same for one whose queue is in the store; the queue is put aside with the commit that ends the session."""
@@ -80,20 +87,36 @@ class Sharing:
         try:
             async for entry, is_sent in session_store.read_aside(backing.link, client_id):
                 if entry.shared_filter and may_go_to_another(entry.qos, is_sent=is_sent):
-                    self._to_another(entry.message, entry.shared_filter)
+                    self.to_another(entry.message, entry.shared_filter)
         except LinkDownError:
             log.warning("The store is away: what an ended session had not acknowledged reaches no other member.")
         backing.committer.operate(session_store.drop_aside(client_id))
 
-    def _to_another(self, message: Message, shared_filter: str) -> None:
+    def to_member_here(self, message: Message, shared_filter: str) -> None:
+        """Give a message that another node has sent to this one to a member here, or to any where none is left here."""
+        group = self._broker.tree.shared_group(shared_filter)
+        member = group.choose(lambda each: each.is_local and _is_ready(each)) if group is not None else None
+        if member is not None and member.subscriber.is_local:
+            self._to(member, message, shared_filter)
+        else:
+            self.to_another(message, shared_filter)
+
+    def to_another(self, message: Message, shared_filter: str) -> None:
+        """Give a message to a member, at whatever node."""
         group = self._broker.tree.shared_group(shared_filter)
         member = group.choose(_is_ready) if group is not None else None
         if member is None:
             self._broker.counters.messages_dropped += 1
-        elif member.subscriber.is_lasting and message.qos and member.qos:
-            entry = _entry(message, member, shared_filter)
-            self._broker.committer.enqueue(cast("LastingSession", member.subscriber), entry)
         else:
+            self._to(member, message, shared_filter)
+
+    def _to(self, member: Match[Any], message: Message, shared_filter: str) -> None:
+        if member.subscriber.is_lasting and message.qos and member.qos:
+            self._broker.committer.enqueue(member.subscriber, _entry(message, member, shared_filter))
+        elif isinstance(member.subscriber, RemoteNode):
+            entry = InboxEntry([message], [], [(0, shared_filter)])
+            self._broker.committer.operate([cluster.deliver(member.subscriber.node_id, entry)])
+        elif member.subscriber.is_local:
             self._send(message, shared_filter, member, self._broker.monotonic())
 
     def _send(self, message: Message, shared_filter: str, member: Match[Session], now: float) -> None:
@@ -109,12 +132,15 @@ class Sharing:
         self._broker.counters.messages_delivered += 1
 
 
-def _is_ready(session: Session) -> bool:
-    attachment = session.attachment
-    return attachment is not None and attachment.is_writable and not session.is_queue_half_full
+def _is_ready(subscriber: Subscriber) -> bool:
+    """Another node counts with those of its members that are connected; its sessions are asked last."""
+    if not isinstance(subscriber, Session):
+        return isinstance(subscriber, RemoteNode)
+    attachment = subscriber.attachment
+    return attachment is not None and attachment.is_writable and not subscriber.is_queue_half_full
 
 
-def _entry(message: Message, member: Match[Session], shared_filter: str) -> QueueEntry:
+def _entry(message: Message, member: Match[Any], shared_filter: str) -> QueueEntry:
     is_retain = message.is_retain and member.retain_as_published
     qos = min(message.qos, member.qos)  # [v5 MQTT-4.8.2-3]
     return QueueEntry(message, qos, is_retain, member.subscription_identifiers, shared_filter)

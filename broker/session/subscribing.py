@@ -34,7 +34,7 @@ Granted = list[tuple[str, SubscriptionOptions]]
 def subscribe(
     client: Client, broker: MessageBroker, session: Session, packet: Subscribe, not_authorized: Collection[str] = ()
 ) -> None:
-    """Subscribe at once; SUBACK follows when the session remembers it, retained messages behind that.
+    """Subscribe at once; SUBACK follows when all nodes know of it, and the store, retained messages behind that.
 
     `not_authorized`: the topic filters that plugins refuse.
     """
@@ -53,8 +53,7 @@ def subscribe(
         options = SubscriptionOptions(
             wanted.qos, wanted.is_no_local, wanted.retain_as_published, wanted.retain_handling, identifier
         )
-        is_new = broker.tree.subscribe(wanted.topic_filter, session, options)
-        session.subscriptions[wanted.topic_filter] = options
+        is_new = broker.sessions.subscribe(session, wanted.topic_filter, options)
         if client.plugins is not None:
             client.plugins.subscribed(wanted.topic_filter, wanted.qos)
         is_shared = parse_shared(wanted.topic_filter) is not None  # gets no retained messages: §4.8.2
@@ -67,15 +66,14 @@ def subscribe(
             if retained:
                 client.start(_send_retained(client, broker, session, retained))
 
-    session.subscriptions_changed(remembered)
+    broker.sessions.remember_subscriptions(session, remembered)
 
 
 def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet: Unsubscribe) -> None:
-    """Unsubscribe at once; UNSUBACK follows when the session remembers it."""
+    """Unsubscribe at once; UNSUBACK follows when all nodes know of it, and the store."""
     codes: list[int] = []
     for topic_filter in packet.topic_filters:
-        was_there = session.subscriptions.pop(topic_filter, None) is not None
-        broker.tree.unsubscribe(topic_filter, session)
+        was_there = broker.sessions.unsubscribe(session, topic_filter)
         codes.append(0 if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
         if was_there and client.plugins is not None:
             client.plugins.unsubscribed(topic_filter)
@@ -83,7 +81,7 @@ def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet:
     def remembered() -> None:
         client.answer(Unsuback(packet.packet_id, codes))
 
-    session.subscriptions_changed(remembered)
+    broker.sessions.remember_subscriptions(session, remembered)
 
 
 def _refusal(broker: MessageBroker, session: Session, wanted: Subscription) -> ReasonCode | None:

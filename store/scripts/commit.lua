@@ -1,29 +1,64 @@
--- One commit: the batch as one entry of the ingest log, the retained messages it changes and what it does to sessions;
--- all or nothing.
--- KEYS  log, committed (this node's marker), retained, retained index, then the keys that operations name by their index
+-- One commit: the batch as one entry of the ingest log, the retained messages it changes, what it does to sessions and
+-- what it sends to other nodes; all or nothing.
+-- KEYS  log, committed (this node's marker), retained, retained index, this node's member record and list of lost clients,
+--       routes, routes' version, this node's inbox, then the keys that operations name by their index
 -- ARGV  commit number, marker's time to live in s, frame ("" for none), most retained messages,
 --       most messages and bytes of a session's queue and most ms one waits in it, operations (msgpack, "" for none),
---       number of retained pairs, then these pairs (topic name, frame or ""), then entries that operations name by their index
--- An operation is {'enqueue', session key, queue key, entry, ms since when it waits},
---       {'dequeue', session key, queue key, entry id, bytes, whether it is dropped},
---       {'rename', key, new key, time to live in s} or {command, key, arguments …}.
--- Returns {1 if stored now or 0 if an earlier try had stored it, retained messages refused for lack of room,
---          for each enqueue the sequence number it got, 0 if the queue is full, -1 if the session is gone,
---          entries dropped}.
+--       number of retained pairs, node, how many lost clients and which version of the routes it knows, milliseconds now,
+--       up to where it has read its inbox,
+--       then these pairs (topic name, frame or ""), then entries that operations name by their index
+-- Operations:
+--   {'enqueue', session key, queue key, entry, ms since when it waits}
+--   {'dequeue', session key, queue key, entry id, bytes, whether it is dropped}
+--   {'rename', key, new key, time to live in s}
+--   {'own', client, 1 if its session begins anew}   this node serves the client from now on
+--   {'disown', client}
+--   {'change', change}                              of the routes, for every node
+--   {command, key, arguments …}
+-- Returns
+--   {1 if stored now or 0 if an earlier try had stored it, retained messages refused for lack of room,
+--    for each enqueue the sequence number it got, 0 if the queue is full, -1 if the session is gone,
+--    entries dropped, routes' version, unread entries of the inbox: they were stored before this commit}
+--   {2, number of lost clients, those not known, routes' version, the changes not known or 0: read them all,
+--    unread entries of the inbox}
+--    if this node has to take note of something first: nothing is stored
+--   {3} if the other nodes have given this one up: nothing is stored
 -- A commit is tried again when its outcome is unknown; its number, which only grows, makes the repeat harmless.
-local number = tonumber(ARGV[1])
+local number, node, now_ms = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[13])
 if number <= tonumber(redis.call('GET', KEYS[2]) or '0') then
   redis.call('EXPIRE', KEYS[2], ARGV[2])  -- a write, so that WAITAOF on this connection waits for the first try as well
-  return {0, 0, {}, 0}
+  return {0, 0, {}, 0, 0, {}}
 end
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+
+local lost = tonumber(redis.call('HGET', KEYS[5], 'lost'))
+if not lost then
+  return {3}
+end
+local inbox = redis.call('XRANGE', KEYS[9], '(' .. ARGV[14], '+', 'COUNT', 1000)
+local version, known_version = tonumber(redis.call('GET', KEYS[8]) or '0'), tonumber(ARGV[12])
+local new = lost - tonumber(ARGV[11])
+if new > 0 or version ~= known_version then
+  local clients, changes = {}, {}
+  if new > 0 then
+    redis.call('LTRIM', KEYS[6], -new, -1)
+    clients = redis.call('LRANGE', KEYS[6], 0, -1)
+  end
+  if version ~= known_version then
+    local oldest = redis.call('XRANGE', KEYS[7], '-', '+', 'COUNT', 1)[1]
+    local is_complete = version > known_version and oldest and tonumber(string.sub(oldest[1], 3)) <= known_version + 1
+    changes = is_complete and redis.call('XRANGE', KEYS[7], '(0-' .. known_version, '+', 'COUNT', 1000) or 0
+  end
+  return {2, lost, clients, version, changes, inbox}
+end
+
 if ARGV[3] ~= '' then
   redis.call('XADD', KEYS[1], '*', 'f', ARGV[3])
 end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])  -- behind the first write: a store that refuses that stores nothing
 
 local refused, most = 0, tonumber(ARGV[4])
-local entries_at = 10 + 2 * tonumber(ARGV[9])
-for i = 10, entries_at - 1, 2 do
+local entries_at = 15 + 2 * tonumber(ARGV[9])
+for i = 15, entries_at - 1, 2 do
   local topic_name, frame = ARGV[i], ARGV[i + 1]
   if frame == '' then
     redis.call('HDEL', KEYS[3], topic_name)
@@ -34,6 +69,11 @@ for i = 10, entries_at - 1, 2 do
   else
     refused = refused + 1
   end
+end
+
+local function change(blob)
+  version = redis.call('INCR', KEYS[8])
+  redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '0-' .. version, 'c', blob)
 end
 
 local dropped = 0
@@ -76,22 +116,71 @@ local function enqueue(session, queue, entry, since_ms)
   return tonumber(string.sub(id, 3))
 end
 
+local function take_will(owner, client, is_over)
+  local will = redis.call('HGET', '{log}:wills:' .. owner, 'c:' .. client)
+  if will then
+    redis.call('HDEL', '{log}:wills:' .. owner, 'c:' .. client)
+    if is_over or string.sub(will, 1, 1) == '0' then  -- 1: it has a delay, and this connection comes in time
+      redis.call('HSET', '{log}:wills:' .. node, 'd:' .. client, will)
+      redis.call('XADD', '{log}:inbox:' .. node, 'NOMKSTREAM', '*', 'w', client, 'v', will)
+    end
+  end
+end
+
+local function own(client, is_new)
+  local score = redis.call('ZSCORE', '{log}:sessions', client)
+  local is_over = is_new == 1 or (score and tonumber(score) < now_ms)
+  local owner = redis.call('HGET', '{log}:owners', client)
+  if owner and owner ~= node then
+    if redis.call('EXISTS', '{log}:member:' .. owner) == 1 then
+      local position = redis.call('HINCRBY', '{log}:member:' .. owner, 'lost', 1)
+      redis.call('RPUSH', '{log}:lost:' .. owner, client)
+      redis.call('XADD', '{log}:inbox:' .. owner, 'NOMKSTREAM', '*', 'x', client, 'n', position)
+    end
+    redis.call('SREM', '{log}:owned:' .. owner, client)
+    take_will(owner, client, is_over)
+  end
+  redis.call('HSET', '{log}:owners', client, node)
+  redis.call('SADD', '{log}:owned:' .. node, client)
+  if score and is_over then
+    for _, part in ipairs({'session', 'queue', 'received', 'released'}) do
+      redis.call('DEL', '{log}:' .. part .. ':' .. client)
+    end
+    redis.call('ZREM', '{log}:sessions', client)
+    change(cmsgpack.pack({'s', node, client, ''}))
+  end
+end
+
+local function disown(client)
+  if redis.call('HGET', '{log}:owners', client) == node then
+    redis.call('HDEL', '{log}:owners', client)
+    redis.call('SREM', '{log}:owned:' .. node, client)
+  end
+end
+
 local numbers = {}
 if ARGV[8] ~= '' then
   for _, operation in ipairs(cmsgpack.unpack(ARGV[8])) do
-    if operation[1] == 'enqueue' then
+    local name = operation[1]
+    if name == 'enqueue' then
       local entry, since_ms = ARGV[entries_at + operation[4]], operation[5]
       numbers[#numbers + 1] = enqueue(KEYS[operation[2]], KEYS[operation[3]], entry, since_ms)
-    elseif operation[1] == 'dequeue' then
+    elseif name == 'dequeue' then
       dequeue(KEYS[operation[2]], KEYS[operation[3]], operation[4], operation[5], operation[6])
-    elseif operation[1] == 'rename' then
+    elseif name == 'rename' then
       if redis.call('EXISTS', KEYS[operation[2]]) == 1 then
         redis.call('RENAME', KEYS[operation[2]], KEYS[operation[3]])
         redis.call('EXPIRE', KEYS[operation[3]], operation[4])
       end
+    elseif name == 'own' then
+      own(operation[2], operation[3])
+    elseif name == 'disown' then
+      disown(operation[2])
+    elseif name == 'change' then
+      change(operation[2])
     else
-      redis.call(operation[1], KEYS[operation[2]], unpack(operation, 3))
+      redis.call(name, KEYS[operation[2]], unpack(operation, 3))
     end
   end
 end
-return {1, refused, numbers, dropped}
+return {1, refused, numbers, dropped, version, inbox}

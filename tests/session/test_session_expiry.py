@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from broker.cluster.membership import Membership
+from broker.cluster.routes import Routes
+from broker.commit.committer import Committer
 from broker.routing.subscription_tree import SubscriptionTree
+from broker.session.lasting_session import Backing
 from broker.session.message_broker import Counters
-from broker.session.session import Session, SessionLimits
+from broker.session.outgoing import OutgoingPublish
+from broker.session.session import SessionLimits
 from broker.session.sessions import Sessions
 from broker.session.sharing import Sharing
 from broker.wire.connect import Will
+from store.commit_log import CommitLog
+from store.link import StoreLink
 
 if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
     from broker.session.session import Attachment
+    from store.commit_log import Operation
 
 EXPIRY_S, DELAY_S = 10, 5
+
+
+def committer() -> Committer:
+    """A committer whose store cannot be reached: what sessions note in it waits."""
+    link = StoreLink("redis://127.0.0.1:1")
+    peers = Membership("node", link, link, 1, lambda: None)
+    peers.routes = Routes("node", SubscriptionTree(), lambda _: False, lambda _: None)
+    return Committer(
+        link,
+        CommitLog("node", is_fsynced=False, max_retained=1, queue_messages=1, queue_bytes=1, queue_age_s=1),
+        batch_messages=100,
+        batch_bytes=10_000,
+        backlog_bytes=1_000_000,
+        prepare=lambda _: None,
+        on_stored=lambda *_: None,
+        on_congestion=lambda _: None,
+        peers=peers,
+        now_ms=lambda: 0,
+    )
 
 
 class Kept:
@@ -25,20 +53,25 @@ class Kept:
 
     def __init__(self) -> None:
         self.published: list[bytes] = []
-        tree: SubscriptionTree[Session] = SubscriptionTree()
         sharing = Sharing(cast("MessageBroker", None))  # asks it for groups, and there are none
-        self.sessions = Sessions(tree, SessionLimits(), 1, self._publish, lambda: 0, Counters(), sharing)
+        self.sessions = Sessions(
+            "node", SubscriptionTree(), SessionLimits(), 1, self._publish, lambda: 0, Counters(), sharing
+        )
+        unreachable = StoreLink("redis://127.0.0.1:1")
+        self.sessions.backing = Backing(committer(), unreachable, lambda: 0, lambda: 0, OutgoingPublish)
 
-    def _publish(self, _: str, will: Will) -> None:
+    def _publish(self, _: str, will: Will, clear: Operation) -> None:
+        assert clear.command == "HDEL"
         self.published.append(will.payload)
 
     def connect(self, now: float) -> bool:
         """Connect, with a will that is delayed; return whether the session was present."""
         self.attachment = cast("Attachment", object())
-        self.session, is_present = self.sessions.open("c", self.attachment, now, is_clean=False, is_lasting=False)
+        before = getattr(self, "session", None)
+        self.session = self.sessions.open("c", self.attachment, now, is_clean=False, is_lasting=False)
         self.session.expiry_interval_s = EXPIRY_S
-        self.session.will = Will("w", b"at %d" % now, properties={"will_delay_interval": DELAY_S})
-        return is_present
+        self.sessions.set_will(self.session, Will("w", b"at %d" % now, properties={"will_delay_interval": DELAY_S}))
+        return self.session is before
 
     def lose(self, now: float) -> None:
         """Lose the connection."""
@@ -53,7 +86,8 @@ def test_v5_mqtt_4_1_0_2_a_session_is_gone_once_its_interval_has_passed(
     away_s: int, is_present: bool, published: list[bytes]
 ) -> None:
     """[v5 MQTT-4.1.0-2], [v5 MQTT-3.1.2-8], [v5 MQTT-3.1.3-9]: whether or not a sweep has come."""
-    for is_swept in (False, True):
+
+    async def come_and_go(*, is_swept: bool) -> None:
         kept = Kept()
         assert not kept.connect(0)
         kept.lose(100)
@@ -61,3 +95,6 @@ def test_v5_mqtt_4_1_0_2_a_session_is_gone_once_its_interval_has_passed(
             kept.sessions.sweep(100 + away_s)
         assert kept.connect(100 + away_s) is is_present
         assert kept.published == published
+
+    for is_swept in (False, True):
+        asyncio.run(come_and_go(is_swept=is_swept))

@@ -1,0 +1,278 @@
+"""This node among the others: it joins, beats, reads what they have for it, and takes over what a dead one leaves.
+
+A node that has not beaten for NODE_TIMEOUT_S is given up by the others: its routes go, it can store nothing any more, and
+they adopt its clients, a page at a time. Time is the store's. A node judges the others only after it has itself beaten
+for that long without a gap, so that an outage of the store is nobody's death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+import hiredis
+
+from store import cluster, schema
+from store.cluster import ADOPT, ADOPTING_MS, BEAT, BURY, InboxEntry, StoredWill
+from store.commit_log import Committed, Operation, Outdated, Standing
+from store.link import LinkDownError, StoreLink
+from store.session_store import stored_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.cluster.routes import Routes
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+READ_BLOCK_MS = 2_000
+READ_ENTRIES = 10
+RETRY_S = 0.5
+
+SCRIPTS = (BEAT.source, BURY.source, ADOPT.source)
+
+
+class Clients(Protocol):
+    """The clients of this node, as far as the other nodes change what becomes of them."""
+
+    def lose(self, client_id: str) -> None:
+        """Another node serves this client now."""
+
+    def leave_out(self, client_id: str) -> None:
+        """Nothing that it sent before may be stored by this node any more."""
+
+    def deliver(self, entry: InboxEntry) -> None:
+        """Another node has stored messages that clients of this one want."""
+
+    def operate(self, operation: Operation) -> None:
+        """Do this with the commit that stores what was delivered before."""
+
+    def publish_due_will(self, client_id: str, will: StoredWill) -> None:
+        """A client has come to this node after its connection to another ended, and left a will there."""
+
+    def commit(self) -> None:
+        """Commit soon, even if there is nothing to store."""
+
+    async def adopt(self, client_ids: list[str]) -> None:
+        """This node serves these clients of a dead one, until they connect somewhere."""
+
+    async def share_out(self, dead_id: str) -> None:
+        """Hand on what was in a dead node's inbox for members of groups."""
+
+
+class Membership:
+    """Keeps this node a member while `run` runs. Set `clients` and `routes` before.
+
+    `has_joined` is set once this node knows what the others want: before, nothing may be committed.
+    `on_fenced()` is called, once, when they have given it up.
+    """
+
+    clients: Clients
+    routes: Routes
+
+    def __init__(
+        self, node_id: str, link: StoreLink, reader: StoreLink, timeout_s: float, on_fenced: Callable[[], None]
+    ) -> None:
+        self._node_id = node_id
+        self._link = link
+        self._reader = reader
+        self._timeout_s = timeout_s
+        self._on_fenced = on_fenced
+        self._lost = 0
+        self._is_fenced = False
+        self._beating_since = float("inf")
+        self._last_beat = 0.0
+        self._inbox_position = b"0-1"
+        self._taken = asyncio.Event()
+        self.has_joined = asyncio.Event()
+
+    # --- what commits ask
+
+    @property
+    def standing(self) -> Standing:
+        """What this node knows of the others."""
+        return Standing(self._lost, self.routes.version, self._inbox_position.decode())
+
+    def catch_up(self, outdated: Outdated) -> None:
+        """Take what is in the inbox, then note of clients lost and of changed routes, in this order."""
+        self._take(outdated.inbox)
+        first = outdated.lost - len(outdated.lost_client_ids) + 1
+        for number, client_id in enumerate(outdated.lost_client_ids, first):
+            self._lose(client_id, number)
+        if outdated.changes is None:
+            self.has_joined.clear()  # `run` reads them all anew
+        else:
+            self._apply(outdated.changes)
+
+    def _apply(self, changes: list[Any]) -> None:
+        if not self.routes.apply(cluster.read_changes(changes)):
+            self.has_joined.clear()
+
+    def committed(self, committed: Committed) -> None:
+        """Take what was stored before a commit of this node, and note the routes' version behind it."""
+        self._take(committed.inbox)
+        if committed.routes is not None:
+            self.routes.version = max(self.routes.version, committed.routes)
+
+    def _take(self, entries: list[Any]) -> None:
+        """Act on entries of the inbox that are new. They come with commits, so that all messages are in one order."""
+        entries = [each for each in entries if _position(each[0]) > _position(self._inbox_position)]
+        if not entries or self.routes.is_leaving:  # those who stay adopt this node's sessions and share its inbox out
+            return
+        self._inbox_position = entries[-1][0]
+        for each in cluster.read_inbox(entries):
+            if each.entry is not None:
+                self.clients.deliver(each.entry)
+            elif each.lost is not None:
+                self._lose(*each.lost)
+            elif each.will is not None:
+                self.clients.publish_due_will(*each.will)
+        self.clients.operate(cluster.read_up_to(self._node_id, self._inbox_position.decode()))
+        self._taken.set()
+
+    def fenced(self) -> None:
+        """Take note that the others have given this node up."""
+        if not self._is_fenced:
+            self._is_fenced = True
+            log.error("The other nodes have given this one up: it was silent for %g s or more.", self._timeout_s)
+            self._on_fenced()
+
+    def _lose(self, client_id: str, number: int) -> None:
+        if number == self._lost + 1:
+            self._lost = number
+            self.clients.lose(client_id)
+            self.clients.leave_out(client_id)
+
+    # --- life
+
+    async def run(self) -> None:
+        """Join, then stay a member until cancelled, whatever the store does meanwhile."""
+        await self._until_done(self._join)
+        await asyncio.gather(self._beat_forever(), self._read_forever(), self._reread_forever())
+
+    async def leave(self) -> None:
+        """Say that this node is gone: the others adopt its clients at once. Raises LinkDownError."""
+        await self._link.call(cluster.bury_command(self._node_id, 0))
+
+    async def _until_done(self, work: Callable[[], Any]) -> None:
+        while True:
+            await self._link.wait_up()
+            try:
+                await work()
+            except (LinkDownError, hiredis.HiredisError) as error:
+                log.warning("The store did not let this node take part: %s; trying again.", error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _join(self) -> None:
+        joined, *_ = await self._link.send(cluster.join_commands(self._node_id))
+        if isinstance(joined, Exception):
+            raise joined
+        await self._beat()
+        await self._read_routes()
+        self.has_joined.set()
+
+    async def _read_routes(self) -> None:
+        """Mirror what there is; changes that come meanwhile are applied behind it."""
+        version, members = await self._link.call(("GET", schema.ROUTES_VERSION), ("ZRANGE", schema.MEMBERS, 0, -1))
+        sessions = await stored_sessions(self._link)
+        others = [node.decode() for node in members if node.decode() != self._node_id]
+        tables = await self._link.call(*(("HGETALL", schema.of_node("routes-of", node)) for node in others))
+        self.routes.clear()
+        for node_id, table in zip(others, tables, strict=True):
+            for topic_filter, count in zip(table[::2], table[1::2], strict=True):
+                self.routes.set_node_route(node_id, topic_filter.decode(), int(count))
+        for session in sessions:
+            if not self.routes.is_own(session.client_id):
+                self.routes.set_session(session.client_id, session.subscriptions)
+        self.routes.version = int(version or 0)
+
+    async def _reread_forever(self) -> None:
+        while True:
+            if not self.has_joined.is_set():
+                await self._until_done(self._read_routes)
+                self.has_joined.set()
+            await asyncio.sleep(RETRY_S)
+
+    # --- heartbeat
+
+    async def _beat_forever(self) -> None:
+        while True:
+            try:
+                await self._beat()
+            except (LinkDownError, hiredis.HiredisError) as error:
+                log.debug("No heartbeat: %s", error)
+                await self._link.wait_up()
+            await asyncio.sleep(BEAT_S)
+
+    async def _beat(self) -> None:
+        (answer,) = await self._link.call(cluster.beat_command(self._node_id, int(self._timeout_s * 1000)))
+        is_member, silent, dead = answer
+        now = asyncio.get_running_loop().time()
+        if not is_member:
+            self.fenced()
+            return
+        if now - self._last_beat > 3 * BEAT_S:
+            self._beating_since = now
+        self._last_beat = now
+        if now - self._beating_since >= self._timeout_s:
+            for node in silent:
+                if node.decode() != self._node_id:
+                    await self._bury(node.decode())
+        if self.has_joined.is_set():
+            for node in dead:
+                await self._adopt(node.decode())
+
+    async def _bury(self, node_id: str) -> None:
+        (is_done,) = await self._link.call(cluster.bury_command(node_id, int(self._timeout_s * 1000)))
+        if is_done:
+            log.warning("Node %s has been silent for %g s; its clients are taken over.", node_id, self._timeout_s)
+
+    async def _adopt(self, dead_id: str) -> None:
+        lease = ("SET", schema.of_node("adopting", dead_id), self._node_id, "NX", "PX", ADOPTING_MS)
+        (is_ours,) = await self._link.call(lease)
+        if is_ours is None:
+            return
+        await self.clients.share_out(dead_id)
+        has_more, count = 1, 0
+        while has_more:
+            (answer,) = await self._link.call(cluster.adopt_command(dead_id, self._node_id))
+            has_more, client_ids = answer
+            count += len(client_ids)
+            await self.clients.adopt([each.decode() for each in client_ids])
+        if count:
+            log.info("Took over %d clients of node %s, which is gone.", count, dead_id)
+
+    # --- what the others have for this node
+
+    async def _read_forever(self) -> None:
+        while True:
+            await self._reader.wait_up()
+            try:
+                await self._read()
+            except (LinkDownError, hiredis.HiredisError) as error:
+                log.debug("Nothing read of the other nodes: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _read(self) -> None:
+        """Wait for changes of the routes, and for something in the inbox: it comes with the next commit."""
+        inbox = schema.of_node("inbox", self._node_id)
+        streams = (inbox, schema.ROUTES, self._inbox_position, f"0-{self.routes.version}")
+        self._taken.clear()
+        (reply,) = await self._reader.call(
+            ("XREAD", "COUNT", READ_ENTRIES, "BLOCK", READ_BLOCK_MS, "STREAMS", *streams)
+        )
+        found = dict(reply or [])
+        if self.has_joined.is_set():
+            self._apply(found.get(schema.ROUTES.encode(), []))
+        if inbox.encode() in found and not self._taken.is_set() and not self.routes.is_leaving:
+            self.clients.commit()
+            await self._taken.wait()
+
+
+def _position(entry_id: bytes) -> tuple[int, int]:
+    ms, _, seq = entry_id.partition(b"-")
+    return int(ms), int(seq)

@@ -1,0 +1,109 @@
+"""What becomes of clients when nodes change: they are lost to another, adopted from a dead one, or sent what others stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from store import cluster, schema
+from store.cluster import DueWill, InboxEntry, StoredWill, read_inbox, read_will
+from store.session_store import StoredSession, read_stored_session, stored_session_commands
+
+if TYPE_CHECKING:
+    from broker.session.lasting_session import LastingSession
+    from broker.session.message_broker import MessageBroker
+    from store.commit_log import Operation
+    from store.link import StoreLink
+
+
+class Handover:
+    """Implements `membership.Clients` for the sessions of this process."""
+
+    def __init__(self, broker: MessageBroker, node_id: str, link: StoreLink) -> None:
+        self._broker = broker
+        self._node_id = node_id
+        self._link = link
+
+    def lose(self, client_id: str) -> None:
+        """End what this node has of a client that another node serves now; its connection is told so."""
+        self._broker.sessions.lose(client_id)
+
+    def leave_out(self, client_id: str) -> None:
+        """Nothing that it sent before is stored by this node any more."""
+        self._broker.committer.leave_out(client_id)
+
+    # --- messages that other nodes have stored
+
+    def operate(self, operation: Operation) -> None:
+        """Do this with the commit that stores what was delivered before."""
+        self._broker.committer.operate([operation])
+
+    def deliver(self, entry: InboxEntry) -> None:
+        """Send messages to this node's clients, or put them into their queues."""
+        broker = self._broker
+        now = broker.monotonic()
+        ordinary = set(range(len(entry.messages)) if entry.ordinary is None else entry.ordinary)
+        wakened: set[LastingSession] = set()
+        shared: dict[int, list[str]] = {}
+        for index, shared_filter in entry.shared:
+            shared.setdefault(index, []).append(shared_filter)
+        for index, message in enumerate(entry.messages):
+            if index in ordinary:
+                broker.deliver_here(message, now)
+                wakened |= broker.lasting_subscribers(message)
+            for shared_filter in shared.get(index, ()):
+                broker.sharing.to_member_here(message, shared_filter)
+        for session in wakened:
+            session.look()
+
+    async def share_out(self, dead_id: str) -> None:
+        """Hand on what was in a dead node's inbox for members of groups. Raises LinkDownError."""
+        (entries,) = await self._link.call(("XRANGE", schema.of_node("inbox", dead_id), "-", "+"))
+        for each in read_inbox(entries):
+            if each.entry is not None:
+                for index, shared_filter in each.entry.shared:
+                    self._broker.sharing.to_another(each.entry.messages[index], shared_filter)
+
+    # --- wills and sessions that other nodes have left
+
+    def publish_due_will(self, client_id: str, will: StoredWill) -> None:
+        """Publish the will of a connection that ended at another node."""
+        self._publish(client_id, will, is_due=True)
+
+    def commit(self) -> None:
+        """Commit soon, even if there is nothing to store."""
+        self._broker.committer.operate((), lambda: None)
+
+    def _publish(self, client_id: str, will: StoredWill, *, is_due: bool) -> None:
+        message = msgspec.structs.replace(will.message, received_ms=self._broker.wall_ms())
+        if is_due:
+            message = DueWill(*msgspec.structs.astuple(message))
+        clear = cluster.clear_will(self._node_id, client_id, is_due=is_due)
+        self._broker.committer.add(message, operations=[clear])
+
+    async def adopt(self, client_ids: list[str]) -> None:
+        """Serve clients of a dead node until they connect somewhere: their sessions expire and their wills become due here.
+
+        Raises LinkDownError.
+        """
+        if not client_ids:
+            return
+        wills = schema.of_node("wills", self._node_id)
+        commands = [("HGET", wills, f"c:{client_id}") for client_id in client_ids]
+        found = await self._link.call(*commands, *stored_session_commands(client_ids))
+        values, rows = found[: len(client_ids)], found[len(client_ids) :]
+        for place, (client_id, value) in enumerate(zip(client_ids, values, strict=True)):
+            stored = read_stored_session(client_id, *rows[2 * place : 2 * place + 2])
+            self._adopt(client_id, stored, None if value is None else read_will(cast("bytes", value)))
+
+    def _adopt(self, client_id: str, stored: StoredSession | None, will: StoredWill | None) -> None:
+        broker = self._broker
+        if broker.sessions.get(client_id) is not None:
+            return  # it has come to this node meanwhile
+        if stored is not None:
+            broker.sessions.adopt(stored, will, broker.monotonic())
+        else:
+            if will is not None:
+                self._publish(client_id, will, is_due=False)
+            broker.committer.operate([cluster.disown(client_id)])

@@ -1,0 +1,211 @@
+"""What nodes share of who serves which client and who wants which messages: operations, records and scripts. No I/O.
+
+own, disown, will       which node serves a client, and what to publish if it dies
+route, session_routes   who wants what: a record for new nodes, and a change that every node gets
+deliver                 messages for the clients of another node: into its inbox
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from store import schema
+from store.commit_log import Change, ClientChange, Operation, RouteChange
+from store.model import Message
+from store.scripting import load_script
+from store.session_store import StoredSubscription, encode_subscriptions
+
+BEAT = load_script("beat")
+BURY = load_script("bury")
+ADOPT = load_script("adopt")
+
+ADOPT_CLIENTS = 200
+ADOPTING_MS = 10_000
+MAX_INBOX = 10_000
+
+
+class InboxEntry(msgspec.Struct, array_like=True, gc=False):
+    """Messages of one commit that clients of one other node want.
+
+    `ordinary`: indices of those for whoever subscribed for itself; None: all.
+    `shared`: index and shared filter of those for one of the node's members of that group.
+    """
+
+    messages: list[Message]
+    ordinary: list[int] | None = None
+    shared: list[tuple[int, str]] = []
+
+
+class StoredWill(msgspec.Struct, array_like=True, gc=False):
+    """A will as the store keeps it while its client is connected. `message.received_ms` is set when it is published.
+
+    `due_ms`: when it is to be published, once its client is gone; 0 before.
+    """
+
+    message: Message
+    delay_s: int
+    due_ms: int = 0
+
+
+class DueWill(Message):
+    """The will of a connection that has ended at another node: this node publishes it, whoever serves its client now."""
+
+
+class NodeRoute(msgspec.Struct, array_like=True, tag="r", frozen=True):
+    """A node wants what a filter matches; `count`: how many of its clients share it, 0: it does not any more."""
+
+    node_id: str
+    topic_filter: str
+    count: int
+
+
+class SessionRoutes(msgspec.Struct, array_like=True, tag="s", frozen=True):
+    """The subscriptions of a session that lasts, as JSON; "": it has ended. `node_id`: who says so."""
+
+    node_id: str
+    client_id: str
+    subscriptions: str
+
+
+class NodeGone(msgspec.Struct, array_like=True, tag="n", frozen=True):
+    """A node has left or was given up."""
+
+    node_id: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_change = msgspec.msgpack.Decoder(NodeRoute | SessionRoutes | NodeGone).decode
+_decode_entry = msgspec.msgpack.Decoder(InboxEntry).decode
+_decode_will = msgspec.msgpack.Decoder(StoredWill).decode
+
+encode_change = _encode
+
+
+# --- operations
+
+
+def own(client_id: str, *, is_new: bool) -> ClientChange:
+    """Serve a client from now on; a node that did has lost it. `is_new`: what an earlier session left is deleted."""
+    return ClientChange("own", client_id, (client_id, int(is_new)))
+
+
+def disown(client_id: str) -> ClientChange:
+    """Serve a client no more: its session has ended."""
+    return ClientChange("disown", client_id, (client_id,))
+
+
+def set_will(node_id: str, client_id: str, will: StoredWill) -> Operation:
+    """Keep a will, for the case that this node dies, or until it is due."""
+    value = (b"1" if will.delay_s else b"0") + _encode(will)
+    return Operation("HSET", schema.of_node("wills", node_id), (f"c:{client_id}", value), client_id)
+
+
+def clear_will(node_id: str, client_id: str, *, is_due: bool = False) -> Operation:
+    """Forget a will: it is published with the same commit, or never."""
+    field = f"{'d' if is_due else 'c'}:{client_id}"
+    return Operation("HDEL", schema.of_node("wills", node_id), (field,), "" if is_due else client_id)
+
+
+def read_will(value: bytes) -> StoredWill:
+    """Return the will that `set_will` stored. Raises ValueError for anything else."""
+    return _decode_will(value[1:])
+
+
+def route(route: NodeRoute) -> list[Change]:
+    """Say for how many clients this node wants what a filter matches."""
+    key = schema.of_node("routes-of", route.node_id)
+    record = (
+        Operation("HSET", key, (route.topic_filter, route.count))
+        if route.count
+        else Operation("HDEL", key, (route.topic_filter,))
+    )
+    return [record, RouteChange(_encode(route))]
+
+
+def session_routes(node_id: str, client_id: str, current: list[StoredSubscription]) -> RouteChange:
+    """Say what a session that lasts is subscribed to."""
+    subscriptions = encode_subscriptions(current).decode()
+    return RouteChange(_encode(SessionRoutes(node_id, client_id, subscriptions)), client_id)
+
+
+def session_gone(node_id: str, client_id: str) -> RouteChange:
+    """Say that a session has ended."""
+    return RouteChange(_encode(SessionRoutes(node_id, client_id, "")), client_id)
+
+
+def deliver(node_id: str, entry: InboxEntry) -> Operation:
+    """Put messages into a node's inbox, unless that node is gone."""
+    return Operation(
+        "XADD", schema.of_node("inbox", node_id), ("NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "m", _encode(entry))
+    )
+
+
+def read_up_to(node_id: str, entry_id: str) -> Operation:
+    """Take entries out of a node's inbox, up to this one: what they brought is stored with the same commit."""
+    ms, _, seq = entry_id.partition("-")
+    return Operation("XTRIM", schema.of_node("inbox", node_id), ("MINID", f"{ms}-{int(seq) + 1}"))
+
+
+# --- what comes back
+
+
+class Inboxed(NamedTuple):
+    """One entry of a node's inbox: messages, or a client that was lost (with its number), or a will that is due."""
+
+    entry_id: bytes
+    entry: InboxEntry | None = None
+    lost: tuple[str, int] | None = None
+    will: tuple[str, StoredWill] | None = None
+
+
+def read_inbox(reply: list[Any]) -> list[Inboxed]:
+    """Return the entries of a stream reply; one that nobody understands is left out."""
+    found: list[Inboxed] = []
+    for entry_id, fields in reply:
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        if b"m" in named:
+            found.append(Inboxed(entry_id, entry=_decode_entry(named[b"m"])))
+        elif b"x" in named:
+            found.append(Inboxed(entry_id, lost=(named[b"x"].decode(), int(named[b"n"]))))
+        elif b"w" in named:
+            found.append(Inboxed(entry_id, will=(named[b"w"].decode(), read_will(named[b"v"]))))
+    return found
+
+
+def read_changes(reply: list[Any]) -> list[tuple[int, NodeRoute | SessionRoutes | NodeGone]]:
+    """Return changes of the routes with their versions."""
+    return [(int(entry_id[2:]), _decode_change(fields[1])) for entry_id, fields in reply]
+
+
+# --- commands
+
+
+def join_commands(node_id: str) -> list[tuple[Any, ...]]:
+    """Become a member: from now on this node may write, and is told what it loses."""
+    return [
+        ("HSETNX", schema.of_node("member", node_id), "lost", 0),
+        ("XADD", schema.of_node("inbox", node_id), "0-1", "joined", ""),
+    ]
+
+
+def beat_command(node_id: str, timeout_ms: int) -> tuple[Any, ...]:
+    """Say that this node lives; the reply is described in scripts/beat.lua."""
+    keys = (schema.MEMBERS, schema.of_node("member", node_id), schema.DEAD)
+    return ("EVALSHA", BEAT.sha, len(keys), *keys, node_id, timeout_ms)
+
+
+def bury_command(node_id: str, silent_ms: int) -> tuple[Any, ...]:
+    """Give a node up that has been silent for so long; 0: this one leaves."""
+    parts = (schema.of_node(part, node_id) for part in ("member", "lost", "routes-of"))
+    keys = (schema.MEMBERS, *parts, schema.DEAD, schema.ROUTES, schema.ROUTES_VERSION)
+    return ("EVALSHA", BURY.sha, len(keys), *keys, node_id, silent_ms, _encode(NodeGone(node_id)))
+
+
+def adopt_command(dead_id: str, node_id: str) -> tuple[Any, ...]:
+    """Take over up to ADOPT_CLIENTS clients of a node that is gone."""
+    theirs = (schema.of_node(part, dead_id) for part in ("owned", "wills", "inbox"))
+    ours = (schema.of_node(part, node_id) for part in ("member", "owned", "wills"))
+    keys = (schema.DEAD, *theirs, schema.OWNERS, *ours)
+    return ("EVALSHA", ADOPT.sha, len(keys), *keys, dead_id, node_id, ADOPT_CLIENTS)
