@@ -62,8 +62,8 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     broker.committer.own(cluster.own(client_id, is_new=packet.clean_start), session.is_served_here)
     broker.sessions.set_will(session, packet.will)
     is_present = isinstance(session, LastingSession) and await _go_on_with(session, broker)
-    if packet.will is not None and not isinstance(session, LastingSession):
-        await _stored(broker)  # else nobody would know of it if this node died now
+    if not isinstance(session, LastingSession):
+        await _stored(broker)  # whoever connects after CONNACK takes over from this connection, at whatever node
     if client.is_closing:
         return
     keep_alive_s = _granted_keep_alive(client, broker, packet, properties)
