@@ -47,7 +47,9 @@ class TopicAlias(NamedTuple):
 
 
 class OutgoingTopicAliases:
-    """The aliases that the server defines: of the topic names sent most recently, from their second message on.
+    """The aliases that the server defines: of the topic names sent most recently.
+
+    While there are free ones, a name gets one with its first message; then with its second, in the place of another.
 
     At most `client_maximum` [v5 MQTT-3.1.2-26], and no more than a client may define here.
     """
@@ -65,10 +67,11 @@ class OutgoingTopicAliases:
         if number is not None:
             self._numbers.move_to_end(topic_name)
             return TopicAlias(number, True)
-        if topic_name in self._sent_once:
+        if len(topic_name) < SHORTEST_NAME:
+            return None
+        if len(self._numbers) < self._maximum or topic_name in self._sent_once:
             return TopicAlias(self._next_number(), False)
-        if len(topic_name) >= SHORTEST_NAME:
-            self._note(topic_name)
+        self._note(topic_name)
         return None
 
     def define(self, topic_name: str) -> None:
