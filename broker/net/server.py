@@ -70,6 +70,11 @@ class Server:
             self.broker.counters.connections_refused += 1
             connection.abort()
         elif not self.is_reading:
+            # Not now: uvloop begins to read after this. What has come already is read, once.
+            asyncio.get_running_loop().call_soon(self._pause_new, connection)
+
+    def _pause_new(self, connection: Connection) -> None:
+        if not self.is_reading:
             connection.pause_reading()
 
     def disconnected(self, connection: Connection) -> None:

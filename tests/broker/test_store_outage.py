@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mqtt_bytes as mqtt
@@ -97,6 +99,33 @@ def test_messages_beyond_the_backlog_are_not_read(
             publisher.send(flood)
         store.resume()
         assert _pubacks(publisher, 20) == list(range(1, 21))
+
+
+def test_new_connections_are_not_read_beyond_the_backlog(
+    start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
+) -> None:
+    """Nor are those who come while nothing is read."""
+    process = start_broker(BACKLOG_BYTES="65536")
+    descriptors = Path(f"/proc/{process.pid}/fd")
+    with contextlib.ExitStack() as opened:
+        publisher = opened.enter_context(RawClient(process.host, process.port, 4))
+        publisher.connect("flood")
+        store.pause()
+        publisher.send(
+            b"".join(mqtt.publish(4, "devices/1/t", b"x" * 10_000, qos=1, packet_id=each) for each in range(1, 20))
+        )
+        publisher.send(mqtt.PING)
+        publisher.expect_nothing(1)  # beyond the backlog
+        newcomers = []
+        for _ in range(3):  # the first is settled when the last is accepted
+            before = len(list(descriptors.iterdir()))
+            newcomers.append(opened.enter_context(RawClient(process.host, process.port, 4)))
+            eventually(lambda before=before: len(list(descriptors.iterdir())) > before, "accepted")  # type: ignore[misc]
+        newcomers[0].send(mqtt.connect(4, "newcomer"))
+        newcomers[0].expect_nothing(1)
+        store.resume()
+        newcomers[0].receive(mqtt.CONNACK)
+        assert _pubacks(publisher, 19) == list(range(1, 20))
 
 
 def test_the_broker_says_so_and_waits_where_the_store_is_not_there_at_the_start(
