@@ -205,7 +205,8 @@ TABLE: tuple[Setting, ...] = (
         "ACK_AFTER",
         _one_of("memory", "disk"),
         "memory",
-        "Acknowledge when the store has accepted a message (memory) or has fsynced it (disk).",
+        "Acknowledge when the store has executed a commit (memory; killed, it may lose the last seconds) "
+        "or has fsynced it (disk).",
         used_by=TCP,
     ),
     Setting(
