@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
     from broker.session.network import Network
     from broker.session.packet_gate import PacketGate
+    from broker.session.retained_lookup import RetainedLookup
     from broker.session.session import Session
     from broker.wire.codec import Answer, Packet
     from broker.wire.connack import Connack
@@ -58,6 +59,7 @@ class Client:
         "packet_gate",
         "plugins",
         "protocol",
+        "retained_lookups",
         "session",
     )
 
@@ -72,6 +74,7 @@ class Client:
         self._is_accepted = self._is_lost = False
         self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic())
         self.session: Session | None = None
+        self.retained_lookups: tuple[RetainedLookup, ...] = ()
         self.is_closing = False
         self.plugins: PluginClient | None = None
         self.packet_gate: PacketGate | None = None

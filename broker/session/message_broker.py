@@ -133,6 +133,8 @@ class MessageBroker:
                 if key not in encoded:
                     encoded[key] = encode_entry(entry)
                 batch.route_to_queue(cast("Queue", subscriber), entry, encoded[key])
+                if message.is_retain and isinstance(subscriber, Session):
+                    subscriber.note_live(message, entry.qos)
 
     def stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         """Acknowledge what is owed, and deliver every message to its subscribers, in order.
@@ -185,7 +187,11 @@ class MessageBroker:
         published_qos, is_retain = message.qos, message.is_retain
         for match in subscribers:
             qos, subscriber = min(published_qos, match.qos), match.subscriber  # [v5 MQTT-3.8.4-8]
-            if not isinstance(subscriber, Session) or _is_own(match, message) or (qos and subscriber.is_lasting):
+            if not isinstance(subscriber, Session) or _is_own(match, message):
+                continue
+            if is_retain:
+                subscriber.note_live(message, qos)
+            if qos and subscriber.is_lasting:
                 continue  # what a session that lasts gets of QoS 1 and 2 is in its queue since `prepare`
             subscriber.deliver(
                 Delivery(

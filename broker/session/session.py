@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from broker.session.delivery_gate import DeliveryGate
     from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
+    from broker.session.retained_lookup import RetainedLookup
     from broker.wire.connect import Will
     from store.commit_log import Operation
+    from store.model import Message
     from store.session_store import StoredSubscription
 
 MAX_PACKET_ID = 65_535
@@ -36,6 +38,7 @@ class Attachment(Protocol):
 
     protocol: ServerConnection
     delivery_gate: DeliveryGate | None
+    retained_lookups: tuple[RetainedLookup, ...]
 
     @property
     def is_writable(self) -> bool:
@@ -171,6 +174,13 @@ class Session:
         ]
 
     # --- sending
+
+    def note_live(self, message: Message, qos: int) -> None:
+        """Take note of a message that is about to be delivered and is retained by the store."""
+        attachment = self.attachment
+        if attachment is not None and attachment.retained_lookups and (qos or attachment.is_writable):
+            for lookup in attachment.retained_lookups:
+                lookup.note(message)
 
     def deliver(self, delivery: Delivery, now: float) -> None:
         """Send a message, now or when there is room; QoS 0 to nobody or to a full socket is dropped."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
 from broker.routing.topic_filter import is_valid_topic_filter, is_wildcard, literal_prefix, matches
+from broker.session.retained_lookup import RetainedLookup
 from broker.session.session import Delivery
 from broker.wire.packet_types import ProtocolVersion
 from broker.wire.reason_codes import ReasonCode
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from broker.wire.subscribe import Subscribe, Subscription
     from broker.wire.unsubscribe import Unsubscribe
     from store.model import Message
+    from store.retained import Deliver
 
 RETAINED_RETRY_S = 0.5
 
@@ -60,11 +62,15 @@ def subscribe(
         if not is_shared and (wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new)):
             retained.append((wanted.topic_filter, options))
 
+    lookup = RetainedLookup()
+    if retained:
+        client.retained_lookups += (lookup,)
+
     def remembered() -> None:
         if not client.is_closing:
             client.answer(Suback(packet.packet_id, codes))
             if retained:
-                client.start(_send_retained(client, broker, session, retained))
+                client.start(_send_retained(client, broker, session, retained, lookup))
 
     broker.sessions.remember_subscriptions(session, remembered)
 
@@ -92,35 +98,44 @@ def _refusal(broker: MessageBroker, session: Session, wanted: Subscription) -> R
     return None
 
 
-async def _send_retained(client: Client, broker: MessageBroker, session: Session, subscriptions: Granted) -> None:
+async def _send_retained(
+    client: Client, broker: MessageBroker, session: Session, subscriptions: Granted, lookup: RetainedLookup
+) -> None:
     for topic_filter, options in subscriptions:
-        _deliver(broker, session, options, broker.sys_messages_of(topic_filter))
+        deliver = partial(_deliver, broker, session, options, lookup)
+        deliver(broker.sys_messages_of(topic_filter))
         while True:
             try:
-                await _send_retained_of(client, broker, session, topic_filter, options)
+                await _send_retained_of(client, broker, session, topic_filter, deliver)
                 break
             except LinkDownError:
                 await asyncio.sleep(RETAINED_RETRY_S)
+    client.retained_lookups = tuple(each for each in client.retained_lookups if each is not lookup)
 
 
 async def _send_retained_of(
-    client: Client, broker: MessageBroker, session: Session, topic_filter: str, options: SubscriptionOptions
+    client: Client, broker: MessageBroker, session: Session, topic_filter: str, deliver: Deliver
 ) -> None:
     async def room() -> None:
         while not client.is_writable or session.is_queue_half_full:
             await client.room()
 
-    deliver = partial(_deliver, broker, session, options)
     if not is_wildcard(topic_filter):
         await broker.retained.get(topic_filter, deliver)
     else:
         await broker.retained.find(literal_prefix(topic_filter), partial(matches, topic_filter), deliver, room)
 
 
-def _deliver(broker: MessageBroker, session: Session, options: SubscriptionOptions, messages: list[Message]) -> None:
+def _deliver(
+    broker: MessageBroker,
+    session: Session,
+    options: SubscriptionOptions,
+    lookup: RetainedLookup,
+    messages: list[Message],
+) -> None:
     identifiers = (options.subscription_identifier,) if options.subscription_identifier else ()
     now = broker.monotonic()
     for message in messages:
         publish = broker.outgoing(message, now)
-        if not publish.is_expired(now):
+        if not publish.is_expired(now) and not lookup.has_sent(message):
             session.deliver(Delivery(publish, min(message.qos, options.qos), True, identifiers), now)

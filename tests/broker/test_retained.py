@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from broker_process import BrokerProcess
     from raw import RawClient
 
+    from local.valkey import EmbeddedValkey
+
 only_5 = pytest.mark.parametrize("version", [5], ids=["5"])
 QOS_1, RETAIN_AS_PUBLISHED = 1, 8
 RETAIN_IF_NEW, NEVER_RETAINED = 0x10, 0x20
@@ -108,6 +110,32 @@ def test_a_retained_message_never_follows_a_newer_one(
     last = {each.topic: each.payload for each in both.receive_until_quiet()}
     assert len(last) == 30
     assert {topic for topic, payload in last.items() if payload != b"new"} == set()
+
+
+@pytest.mark.parametrize("is_lasting", [False, True], ids=["clean", "lasting"])
+@pytest.mark.parametrize("topic_filter", ["plant/1", "plant/+"])
+def test_what_is_retained_while_a_client_subscribes_comes_once(
+    start_broker: Callable[..., BrokerProcess],
+    store: EmbeddedValkey,
+    client: Callable[..., RawClient],
+    topic_filter: str,
+    is_lasting: bool,
+    version: int,
+) -> None:
+    """Its commit is under way when the subscription begins, and the store answers both later: live and as retained."""
+    process = start_broker()
+    lasts = {"clean": False, "props": [(mqtt.SESSION_EXPIRY_INTERVAL, 60)] if version == 5 else []}
+    publisher, subscriber = client("p", at=process), client("s", at=process, **(lasts if is_lasting else {}))
+    publisher.publish("plant/2", b"before", qos=1, retain=True)
+    store.pause()
+    publisher.send(mqtt.publish(version, "plant/1", b"once", qos=1, packet_id=7, retain=True) + mqtt.PING)
+    publisher.receive(mqtt.PINGRESP)
+    subscriber.send(mqtt.subscribe(version, 7, [(topic_filter, 1)]) + mqtt.PING)
+    subscriber.receive(mqtt.PINGRESP)
+    store.resume()
+    publisher.receive(mqtt.PUBACK)
+    received = [each.payload for each in subscriber.receive_until_quiet()]
+    assert sorted(received) == ([b"once"] if topic_filter == "plant/1" else [b"before", b"once"])
 
 
 def test_retained_messages_survive_a_crash(
