@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from store.address import parse_address
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -68,8 +70,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("use redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
+    parse_address(value)
     return value
 
 
@@ -126,7 +127,8 @@ TABLE: tuple[Setting, ...] = (
         "REDIS_URL",
         _redis_url,
         None,
-        "The store. The platform's add-on sets SCALINGO_REDIS_URL.",
+        "The store: redis://HOST:PORT (the platform's add-on sets SCALINGO_REDIS_URL), redis+cluster://HOST:PORT,HOST:PORT "
+        "or redis+sentinel://HOST:PORT,HOST:PORT/NAME; rediss… with TLS.",
         is_secret=True,
         aliases=("SCALINGO_REDIS_URL",),
         required_by=("tcp", "web"),
@@ -134,6 +136,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("TCP_URL", _text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."),
     Setting("CONTAINER", _text, "", "Name of this container; the platform sets it.", used_by=TCP),
     Setting("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "How much the processes log."),
+    Setting(
+        "BROKER_WORKERS",
+        _between(1, 64),
+        "1",
+        "Broker processes in one container, on one port, for sizes with several cores; every bound is for each of them.",
+        "workers",
+        used_by=TCP,
+    ),
     # --- who may connect
     Setting("MQTT_USERNAME", _text, "", "User name that devices connect with."),
     Setting("MQTT_PASSWORD", _text, "", "Password that devices connect with.", is_secret=True, used_by=TCP),

@@ -5,17 +5,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broker.application import FENCED, Application
 from broker.start import start
+from broker.workers import WORKER_FLAG, Workers
 
 if TYPE_CHECKING:
     from settings import Settings
 
 
 async def serve(settings: Settings) -> int:
-    """Run the broker, as one node after another where the others have given it up. Returns the exit status."""
-    while (status := await Application(settings).run()) == FENCED:
-        pass
+    """Run the broker, as one node after another where the others give it up, or the parent of several. Returns the exit status."""
+    is_worker = WORKER_FLAG in sys.argv[1:]
+    if settings.broker_workers > 1 and not is_worker:
+        return await Workers(settings).run()
+    from broker.application import FENCED, Application  # noqa: PLC0415  the parent of workers needs none of its memory
+
+    while (status := await Application(settings, is_worker=is_worker).run()) == FENCED:
+        if is_worker:
+            return 1  # its parent starts another
     return status
 
 

@@ -8,6 +8,7 @@ import logging
 import signal
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -15,7 +16,7 @@ import redis
 
 import broker
 from broker.cluster.membership import SCRIPTS, Membership
-from broker.cluster.node import Node, new_node_id
+from broker.cluster.node import Node, new_node_id, whole
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.host.authentication import PasswordAuthenticator
@@ -30,7 +31,7 @@ from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.plugin_port import PluginPort, tell_stored
 from broker.session.session import SessionLimits
-from broker.start import BAD_SETTINGS_STATUS
+from broker.start import BAD_SETTINGS_STATUS, watch_parent
 from broker.sys_topics import SysTopics
 from settings import SettingsError
 from store.commit_log import COMMIT, CommitLog
@@ -65,8 +66,10 @@ def wall_ms() -> int:
 class Application:
     """Builds the parts inside a running event loop and runs them until a signal ends the process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, is_worker: bool = False) -> None:
+        """`is_worker`: one of several on the same port, whose parent holds standard input and runs the projector."""
         self._settings = settings
+        self._is_worker = is_worker
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
@@ -100,11 +103,13 @@ class Application:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        if self._is_worker:
+            await watch_parent(self._stop)
         settings = self._settings
         if self._plugins is not None:
             await self._plugins.start()
         try:
-            await self._server.listen(settings.host, settings.port)
+            await self._server.listen(settings.host, settings.port, is_shared=self._is_worker)
         except OSError as error:
             log.error("Cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror or error)  # noqa: TRY400
             return 1
@@ -117,7 +122,6 @@ class Application:
 
     def _build(self) -> None:
         settings = self._settings
-        store = connect_async(settings, retries=0)
         self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
         self._link = StoreLink(settings.redis_url, (COMMIT.source, *SCRIPTS), on_up=self._link_is_up)
         self._reader = StoreLink(settings.redis_url, log_level=logging.DEBUG)
@@ -143,7 +147,7 @@ class Application:
         )
         self._membership.routes = self._broker.routes
         self._membership.clients = Handover(self._broker, self._node_id, self._link)
-        self._lag = Lag(Views(store, settings, self._link), wall_ms)
+        self._lag = Lag(Views(self._new_client(), settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
             CommitLog(
@@ -168,10 +172,19 @@ class Application:
         self._broker.sessions.backing = Backing(
             self._committer, self._link, self._broker.monotonic, self._broker.wall_ms, self._broker.outgoing
         )
-        self._node = Node(self._node_id, store, self._presence, self._describe, wall_ms)
+        self._node = Node(self._node_id, self._new_client(), self._presence, self._describe, wall_ms)
         self._sys_topics = SysTopics(
-            self._broker, self._committer, self._server, lambda: self._lag.ms, self._started_ms, self._node.whole
+            self._broker,
+            self._committer,
+            self._server,
+            lambda: self._lag.ms,
+            self._started_ms,
+            partial(whole, self._new_client(), wall_ms),
         )
+
+    def _new_client(self) -> redis.asyncio.Redis:
+        """Return a client of the store for one task: in a cluster, tasks cannot share one (`store/redis_cluster.py`)."""
+        return connect_async(self._settings, retries=0)
 
     def _load_plugins(self) -> None:
         """Load what BROKER_CONFIG names; without it no part of amqtt is imported. Raises PluginConfigurationError."""
@@ -222,7 +235,7 @@ class Application:
             self._link.run(),
             self._reader.run(),
             self._membership.run(),
-            ProjectorProcess().run(),
+            *(() if self._is_worker else (ProjectorProcess().run(),)),
             self._lag.run(),
             self._node.run(),
             self._server.sweep_forever(),

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 BAD_SETTINGS_STATUS = 2
 
 
+async def watch_parent(on_end: Callable[[], None]) -> None:
+    """Have `on_end` called when standard input ends: whoever started this process and holds the other end is gone."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: _StandardInput(on_end), sys.stdin)
+
+
+class _StandardInput(asyncio.Protocol):
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._on_end()
+
+
 def start(run: Callable[[settings.Settings], Coroutine[object, object, int]]) -> int:
     """Read the settings of the `tcp` process, run `run(settings)` to its end and return its exit status."""
     try:

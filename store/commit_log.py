@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMIT = load_script("commit")
 MARKER_TTL_S = 86_400
 WAITAOF_TIMEOUT_MS = 4_000
+NO_WAITAOF = "ACK_AFTER=disk needs Redis 7.2 or Valkey, and this server is older"
 
 _OUTDATED, _FENCED = 2, 3
 _encode = msgspec.msgpack.Encoder().encode
@@ -182,7 +183,7 @@ class CommitLog:
         """
         for reply in replies:
             if isinstance(reply, Exception):
-                raise CommitRefusedError(str(reply))
+                raise CommitRefusedError(NO_WAITAOF if "unknown command 'WAITAOF'" in str(reply) else str(reply))
         outcome = replies[0]
         if outcome[0] == _FENCED:
             raise FencedError

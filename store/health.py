@@ -6,10 +6,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.cluster import RedisCluster
 
 from store import schema
 from store.answers import StoreStatus
 from store.model import MessageId
+from store.redis_cluster import ClusterClient
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,20 +23,31 @@ NEARLY_FULL = "Redis uses more than 80 % of its memory: when it is full, no mess
 
 def store_status(client: Redis, now_ms: int) -> StoreStatus:
     """Return version, memory, lag of the views and warnings; what the server does not tell is left out."""
-    info: Any = client.info()
-    used_bytes, max_bytes = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    servers = _servers(client)
+    used_bytes = [int(info.get("used_memory", 0)) for info in servers]
+    max_bytes = [int(info.get("maxmemory", 0)) for info in servers]
+    save = _config(client, "save")
     lag_ms, lag_entries = _lag(client, now_ms)
     return StoreStatus(
-        version=str(info.get("valkey_version") or info.get("redis_version", "")),
-        used_bytes=used_bytes,
-        max_bytes=max_bytes,
+        version=str(servers[0].get("valkey_version") or servers[0].get("redis_version", "")),
+        used_bytes=sum(used_bytes),
+        max_bytes=sum(max_bytes) if all(max_bytes) else 0,
         lag_ms=lag_ms,
         lag_entries=lag_entries,
-        warnings=_warnings(info, _config(client, "save"), used_bytes, max_bytes),
+        warnings=list(dict.fromkeys(warning for info in servers for warning in _warnings(info, save))),
     )
 
 
-def _warnings(info: dict[str, Any], save: str | None, used_bytes: int, max_bytes: int) -> list[str]:
+def _servers(client: Redis) -> list[dict[str, Any]]:
+    """Return what the server says of itself, or each master of a cluster."""
+    if isinstance(client, ClusterClient):
+        return list(client.info(target_nodes=RedisCluster.PRIMARIES).values())
+    info: Any = client.info()
+    return [info]
+
+
+def _warnings(info: dict[str, Any], save: str | None) -> list[str]:
+    used_bytes, max_bytes = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     warnings = []
     if not int(info.get("aof_enabled", 0)) and save == "":
         warnings.append(NO_PERSISTENCE)

@@ -5,6 +5,8 @@ that is not a commit or a read that has to stay in order with commits goes throu
 Requests are bytes made by `pack`; the replies of one request come back as one list, errors among them as
 `hiredis.ReplyError`. A connection that breaks or does not answer in time fails every request in flight with
 `LinkDownError`: whether they took effect is then unknown, so they have to be harmless when repeated.
+In a cluster the link leads to the master of what has the hash tag `{log}`, with Sentinels to the master they name: both
+are asked at every connection, and a server that says it is not the one any more is left.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-import redis.exceptions
+import redis
 from redis.asyncio.connection import SSLConnection, parse_url
+
+from store import schema
+from store.address import parse_address
+from store.connection import find_master
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +34,9 @@ REPLY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.05, 1.0
 IDLE_PING_S = 60.0  # the platform's Redis closes connections that are idle for 150 s
+LEFT_PAUSE_S = 0.2  # who is the master next may not be settled yet
+NOT_HERE = ("MOVED", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "UNBLOCKED")
+"""Errors of a server that cannot do now what another one may: its link leaves it."""
 
 Replies = list[Any]
 pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
@@ -46,6 +55,7 @@ class _Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self.transport: asyncio.Transport | None = None
         self.last_reply = 0.0
+        self.left_because = ""
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,6 +75,9 @@ class _Connection(asyncio.Protocol):
             if not self._waiting:
                 self.close()
                 return
+            if reply.__class__ is hiredis.ReplyError and str(reply).startswith(NOT_HERE):
+                self.left_because = str(reply)
+                self.close()
             reply_count, on_replies, replies = self._waiting[0]
             replies.append(reply)
             if len(replies) == reply_count:
@@ -106,13 +119,16 @@ class StoreLink:
         on_up: Callable[[], None] = lambda: None,
         log_level: int = logging.WARNING,
     ) -> None:
-        self._where: dict[str, Any] = dict(parse_url(url))
+        self._address = parse_address(url)
+        self._where: dict[str, Any] = dict(parse_url(self._address.any_server_url))
         self._scripts = scripts
         self._on_up = on_up
         self._log_level = log_level
         self._connection: _Connection | None = None
         self._lost = asyncio.Event()
         self._up = asyncio.Event()
+        self._was_left = False
+        self._has_said_down = False
         self.down_reason = "not connected yet"
 
     @property
@@ -155,13 +171,15 @@ class StoreLink:
             while True:
                 try:
                     await self._open()
-                except (OSError, LinkDownError, hiredis.HiredisError, TimeoutError) as error:
+                except (OSError, LinkDownError, hiredis.HiredisError, redis.RedisError, TimeoutError) as error:
                     self._say_down(str(error) or type(error).__name__)
                     await asyncio.sleep(backoff_s)
                     backoff_s = min(backoff_s * 2, LAST_BACKOFF_S)
                     continue
                 backoff_s = FIRST_BACKOFF_S
                 await self._watch()
+                if self._was_left:
+                    await asyncio.sleep(LEFT_PAUSE_S)
         finally:
             if self._connection is not None:
                 self._connection.close()
@@ -179,6 +197,7 @@ class StoreLink:
                 "The store cannot be reached: %s. Nothing is acknowledged until it answers; trying again.",
                 reason,
             )
+            self._has_said_down = True
         self.down_reason = reason
 
     async def _open(self) -> None:
@@ -191,15 +210,17 @@ class StoreLink:
             raise
         if self._lost.is_set():
             raise LinkDownError("the connection closed again at once")
-        if self.down_reason and self.down_reason != "not connected yet":
+        if self._has_said_down:
             log.log(self._log_level, "The store answers again.")
-        self.down_reason = ""
+        self._has_said_down, self.down_reason = False, ""
         self._connection = connection
         self._up.set()
         self._on_up()
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
+        if self._address.kind != "server":
+            self._where["host"], self._where["port"] = await find_master(self._address, schema.LOG)
         path = self._where.get("path")
         if path:
             _, connection = await loop.create_unix_connection(self._make, path)
@@ -213,9 +234,13 @@ class StoreLink:
         return _Connection(self._connection_lost)
 
     def _connection_lost(self) -> None:
-        if self._connection is not None:
-            self._say_down("the connection broke")
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._was_left = bool(connection.left_because)
+            if self._was_left:
+                self.down_reason = connection.left_because  # whoever sent the request says so
+            else:
+                self._say_down("the connection broke")
         self._up.clear()
         self._lost.set()
 
@@ -228,7 +253,15 @@ class StoreLink:
                 raise LinkDownError(str(error)) from None
             self._where.pop("username")
             _raise_error(await _ask(connection, self._login_commands()))
+        await self._check_role(connection)
         _raise_error(await _ask(connection, [("SCRIPT", "LOAD", script) for script in self._scripts]))
+
+    async def _check_role(self, connection: _Connection) -> None:
+        """Raise LinkDownError where a master was promised and is not: Sentinels may be behind, too."""
+        if self._address.kind == "sentinel":
+            ((role, *_),) = _raise_error(await _ask(connection, [("ROLE",)]))
+            if role != b"master":
+                raise LinkDownError("the server that the Sentinels name is not the master")
 
     def _login_commands(self) -> list[tuple[Any, ...]]:
         commands: list[tuple[Any, ...]] = []
@@ -289,5 +322,5 @@ def _ssl_context(where: dict[str, Any]) -> Any:
     options = {name: value for name, value in where.items() if name.startswith("ssl_")}
     try:
         return SSLConnection(**options).ssl_context.get()
-    except redis.exceptions.RedisError as error:
+    except redis.RedisError as error:
         raise LinkDownError(str(error)) from None

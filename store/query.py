@@ -9,11 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-import redis.backoff
-import redis.retry
 
 from store import health, history, live, presence, schema
 from store.answers import FleetCounts
+from store.connection import connect
 from store.devices import DeviceReader
 from store.model import DeviceNaming
 
@@ -51,7 +50,7 @@ class Query:
         self._settings = settings
         self._now_ms = now_ms
         self._naming = DeviceNaming(settings.device_topics)
-        self._pinger = _quick(client)
+        self._pinger = connect(settings, timeout_s=PING_TIMEOUT_S, retries=0)
 
     def fleet(self) -> FleetCounts:
         """Return the counters of the overview.
@@ -141,15 +140,3 @@ class Query:
 
     def _devices(self) -> DeviceReader:
         return DeviceReader(self._redis, self._settings.quiet_after_s, self._now_ms())
-
-
-def _quick(client: redis.Redis) -> redis.Redis:
-    """Return a client of the same server that gives up soon and does not retry."""
-    pool = client.connection_pool
-    changes = {
-        "socket_timeout": PING_TIMEOUT_S,
-        "socket_connect_timeout": PING_TIMEOUT_S,
-        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
-    }
-    quick_pool = redis.ConnectionPool(connection_class=pool.connection_class, **{**pool.connection_kwargs, **changes})
-    return redis.Redis(connection_pool=quick_pool)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import redis
+from redis.exceptions import NoScriptError
 
 from store import schema
 from store.model import MessageId
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from settings import Settings
+    from store.cluster_link import ClusterLink
     from store.link import StoreLink
     from store.scripting import Script
 
@@ -106,7 +108,7 @@ class Backlog(NamedTuple):
 class Views:
     """The views of one store. Every method raises redis.RedisError or OSError when the store does not do it."""
 
-    def __init__(self, client: Redis, settings: Settings, link: StoreLink) -> None:
+    def __init__(self, client: Redis, settings: Settings, link: StoreLink | ClusterLink) -> None:
         self._link = link  # scripts go this way: redis-py's asyncio client packs commands in Python, at 70 µs a device
         self._redis: Any = client  # redis-py types a command for both of its kinds of client at once
         self._settings = settings
@@ -207,7 +209,7 @@ class Views:
         """Run scripts in one round trip; load them first into a store that has forgotten them."""
         calls = list(calls)
         answers = await self._send(calls)
-        if any(str(answer).startswith("NOSCRIPT") for answer in answers if isinstance(answer, Exception)):
+        if any(map(_is_script_unknown, answers)):
             for script in {script.sha: script for script, _, _ in calls}.values():
                 await self._redis.script_load(script.source)
             # What was applied the first time is refused the second time.
@@ -221,6 +223,10 @@ class Views:
         await asyncio.wait_for(self._link.wait_up(), UP_TIMEOUT_S)
         commands = [("EVALSHA", script.sha, len(keys), *keys, *arguments) for script, keys, arguments in calls]
         return await self._link.send(commands)
+
+
+def _is_script_unknown(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError) or (isinstance(answer, Exception) and str(answer).startswith("NOSCRIPT"))
 
 
 def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:

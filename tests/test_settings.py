@@ -106,6 +106,15 @@ BAD_VALUES = [
     ("DEVICE_TOPICS", "a/x{device}/#", "needs {device} as exactly one whole level"),
     ("DEVICE_TOPICS", "a/#/{device}", "may have # only as its last level"),
     ("REDIS_URL", "http://host", "use redis://HOST:PORT"),
+    ("REDIS_URL", "host:6379", "use redis://HOST:PORT"),
+    ("REDIS_URL", "redis+other://host", "use redis://HOST:PORT"),
+    ("REDIS_URL", "http+cluster://host", "use redis://HOST:PORT"),
+    ("REDIS_URL", "redis://:a,b@one:1,two:2", "several hosts need redis+cluster:// or redis+sentinel://"),
+    ("REDIS_URL", "redis+cluster://one:1,two:2/0", "Redis Cluster has no database numbers"),
+    ("REDIS_URL", "redis+cluster://one:1,", "a host is missing"),
+    ("REDIS_URL", "redis+cluster://one:1,two:x", "a port has to be a number up to 65535"),
+    ("REDIS_URL", "redis+sentinel://one:1,two:2", "name the master that the Sentinels watch"),
+    ("REDIS_URL", "redis+sentinel://one/name/x", "only the number of a database may follow"),
     ("MAX_PACKET_BYTES", "268435461", "use a whole number from 128 to 268435460"),
 ]
 
@@ -125,6 +134,8 @@ def test_a_bad_value_is_named_with_what_would_do(name: str, value: str, complain
         ("ALLOW_ANONYMOUS", "0", False),
         ("DEVICE_TOPICS", "a/{device}/#, +/{device} ,", ("a/{device}/#", "+/{device}")),
         ("REDIS_URL", "unix:///s.sock", "unix:///s.sock"),
+        ("REDIS_URL", "rediss+cluster://u:p,@one,two:2", "rediss+cluster://u:p,@one,two:2"),
+        ("REDIS_URL", "redis+sentinel://one:1/name/2", "redis+sentinel://one:1/name/2"),
         ("ACK_AFTER", "disk", "disk"),
     ],
 )

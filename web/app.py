@@ -40,7 +40,7 @@ def create_app(settings: Settings, query: Query | None = None) -> Flask:
         app.register_blueprint(room.blueprint)
     for room in (presentation, errors, headers, auth.guard):
         room.register(app)
-    limits.register(app, settings, connection.connection_pool)
+    limits.register(app, connection)
     _wrap(app)
     return app
 

@@ -6,28 +6,40 @@ platform's HTTP router reports (one hop). While the store is away, each process 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import redis
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
+from limits.storage import RedisStorage
 
 from web import api
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-    from settings import Settings
-
 FAILED_LOGINS = "10 per minute"
 
 
-def register(app: Flask, settings: Settings, connection_pool: Any) -> None:
-    """Put the limit on the log-in page and on the whole API of `app`."""
+class ClientStorage(RedisStorage):
+    """The library's storage in Redis over a client that is there already, whatever kind of store it leads to."""
+
+    STORAGE_SCHEME = ["client"]  # noqa: RUF012  as its base declares it
+
+    def __init__(self, uri: str, client: redis.Redis, **_: Any) -> None:
+        super(RedisStorage, self).__init__(uri)  # its own would make a client from `uri`
+        self.key_prefix = self.PREFIX
+        self.target_server, self.dependency, self.storage = "redis", redis, client
+        self.initialize_storage(uri)
+
+
+def register(app: Flask, client: redis.Redis) -> None:
+    """Put the limit on the log-in page and on the whole API of `app`; `client` leads to the store."""
     limiter = Limiter(
         get_remote_address,
         app=app,
-        storage_uri=_storage_uri(settings.redis_url),
-        storage_options={"connection_pool": connection_pool},
+        storage_uri="client://",
+        storage_options={"client": cast("Any", client)},
         key_prefix="web",
         in_memory_fallback_enabled=True,
     )
@@ -35,11 +47,6 @@ def register(app: Flask, settings: Settings, connection_pool: Any) -> None:
     views: dict[str, Any] = app.view_functions
     views["auth.login"] = failed_logins(views["auth.login"])
     failed_logins(api.blueprint)  # as a whole: its guard refuses before any view
-
-
-def _storage_uri(redis_url: str) -> str:
-    """Spell a store's URL as the library of limits does: it takes `unix://` only as `redis+unix://`."""
-    return f"redis+{redis_url}" if redis_url.startswith("unix://") else redis_url
 
 
 def _is_refused(response: Response) -> bool:

@@ -61,18 +61,6 @@ class Node:
                 self._presence.rewrite()
             await asyncio.sleep(PRESENCE_WRITE_S)
 
-    async def whole(self) -> dict[str, int]:
-        """Return how many nodes live, and the sums of what they say of themselves. Raises redis.RedisError."""
-        since_ms = self._wall_ms() - schema.NODE_TTL_S * 1000
-        alive: list[Any] = await self._redis.zrangebyscore(schema.NODES, since_ms, "+inf")
-        nodes = [node_id.decode() for node_id in alive]
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for node_id in nodes:
-                pipeline.hmget(schema.node_info(node_id), list(SUMMED))
-            rows = await pipeline.execute()
-        sums = {name: sum(int(row[place] or 0) for row in rows) for place, name in enumerate(SUMMED)}
-        return {"nodes": len(nodes), **sums}
-
     async def leave(self) -> None:
         """Say that this node is gone, so that nobody waits for its heartbeat to expire."""
         try:
@@ -94,3 +82,15 @@ class Node:
             *_, had_presence = await pipeline.execute()
         if not had_presence:
             self._presence.rewrite()
+
+
+async def whole(redis: Redis, wall_ms: Callable[[], int]) -> dict[str, int]:
+    """Return how many nodes live, and the sums of what they say of themselves. Raises redis.RedisError."""
+    since_ms = wall_ms() - schema.NODE_TTL_S * 1000
+    alive: list[Any] = await redis.zrangebyscore(schema.NODES, since_ms, "+inf")
+    async with redis.pipeline(transaction=False) as pipeline:
+        for node_id in alive:
+            pipeline.hmget(schema.node_info(node_id.decode()), list(SUMMED))
+        rows = await pipeline.execute()
+    sums = {name: sum(int(row[place] or 0) for row in rows) for place, name in enumerate(SUMMED)}
+    return {"nodes": len(alive), **sums}

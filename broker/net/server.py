@@ -53,11 +53,19 @@ class Server:
         self.is_reading = True
         self._all_closed = asyncio.Event()
 
-    async def listen(self, host: str, port: int) -> None:
-        """Accept connections on `host`:`port`. Raises OSError when that address cannot be had."""
+    async def listen(self, host: str, port: int, *, is_shared: bool = False) -> None:
+        """Accept connections on `host`:`port`, some of them where it `is_shared` by processes that all say so.
+
+        Raises OSError when that address cannot be had.
+        """
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
-            lambda: Door(Connection(self), self.doors), host, port, backlog=LISTEN_BACKLOG, reuse_address=True
+            lambda: Door(Connection(self), self.doors),
+            host,
+            port,
+            backlog=LISTEN_BACKLOG,
+            reuse_address=True,
+            reuse_port=is_shared,
         )
 
     # --- called by connections

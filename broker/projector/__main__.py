@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.projector.projector import Projector
-from broker.start import start
+from broker.start import start, watch_parent
 from store.connection import connect_async
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ async def project(configuration: Settings) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the broker too, which says when to stop
-    await loop.connect_read_pipe(lambda: _StandardInput(stopping), sys.stdin)
-    async with connect_async(configuration, retries=0) as client:
+    await watch_parent(stopping.set)
+    async with contextlib.aclosing(connect_async(configuration, retries=0)) as client:
         projector = Projector(client, configuration, uuid4().hex[:12], lambda: time.time_ns() // 1_000_000)
         running = asyncio.create_task(projector.run())
         stop = asyncio.create_task(stopping.wait())
@@ -42,14 +42,6 @@ async def project(configuration: Settings) -> int:
         if not running.cancelled():
             running.result()
     return 0
-
-
-class _StandardInput(asyncio.Protocol):
-    def __init__(self, stopping: asyncio.Event) -> None:
-        self._stopping = stopping
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._stopping.set()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import redis
 
 from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
 from broker.projector.lag import Lag
-from store.link import StoreLink
+from store.cluster_link import views_link
 from store.model import MAX_FRAME_MESSAGES, DeviceNaming, Message, MessageId, decode_frame
 from store.views import READ_BYTES, START, Views
 
@@ -50,7 +50,7 @@ class Projector:
     def __init__(self, client: Redis, settings: Settings, node_id: str, now_ms: Callable[[], int]) -> None:
         self.projected_messages = 0
         self.undecodable_entries = 0
-        self._link = StoreLink(settings.redis_url, log_level=logging.DEBUG)  # what it meets is logged here once
+        self._link = views_link(client, settings)
         self._views = Views(client, settings, self._link)
         self._lag = Lag(self._views, now_ms)
         self._naming = DeviceNaming(settings.device_topics)

@@ -11,8 +11,11 @@ from broker_process import eventually
 from raw import ClosedError, RawClient
 from stored_messages import await_stored, stored_messages, stored_payloads, views
 
+from local.valkey import EmbeddedValkey
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from broker_process import BrokerProcess
 
@@ -132,3 +135,19 @@ def test_qos_2_is_stored_once_over_a_crash_before_its_release(start_broker: Call
         publisher.send(mqtt.publish(4, "devices/1/t", b"the next one", qos=2, packet_id=9))
         publisher.receive(mqtt.PUBREC)
     assert stored_payloads(process.store_url) == [b"once", b"the next one"]
+
+
+def test_acknowledgements_from_disk_need_a_server_that_gives_them(
+    tmp_path: Path, new_broker: Callable[..., BrokerProcess]
+) -> None:
+    old = EmbeddedValkey(tmp_path / "old", options=("--rename-command", "WAITAOF", ""))  # as before Redis 7.2
+    old.start()
+    process = new_broker(REDIS_URL=old.url, ALLOW_ANONYMOUS="true", ACK_AFTER="disk")
+    process.start()
+    with RawClient(process.host, process.port) as publisher:
+        publisher.connect("publisher")
+        publisher.send(mqtt.publish(5, "devices/1/t", b"x", qos=1, packet_id=1))
+        eventually(lambda: "ACK_AFTER=disk needs Redis 7.2" in process.log, "the log says what is missing")
+        publisher.expect_nothing(0.3)
+    process.kill()
+    old.stop()

@@ -1,0 +1,94 @@
+"""Where the store is: what REDIS_URL says. Pure: parses, connects to nothing.
+
+    redis://[USER:PASSWORD@]HOST:PORT[/DATABASE]                       one server; rediss:// with TLS
+    unix:///PATH                                                       one server
+    redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT…               Redis Cluster, by some of its nodes
+    redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT…/NAME[/DATABASE]   the master that Sentinels watch as NAME
+
+`rediss+cluster://` and `rediss+sentinel://` use TLS. Options of redis-py may follow (`?ssl_ca_certs=PATH`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+Kind = Literal["server", "cluster", "sentinel"]
+Server = tuple[str, int]
+"""Host and port."""
+
+DEFAULT_PORTS = {"cluster": 6379, "sentinel": 26379}
+FORMS = (
+    "use redis://HOST:PORT, unix:///PATH, redis+cluster://HOST:PORT,HOST:PORT or "
+    "redis+sentinel://HOST:PORT,HOST:PORT/NAME, with rediss for TLS"
+)
+_SERVER_SCHEMES = ("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """A parsed REDIS_URL. `servers` are nodes of the cluster, or Sentinels; `master_name` is what these call the master."""
+
+    kind: Kind
+    url: str
+    servers: tuple[Server, ...] = ()
+    master_name: str = ""
+
+    @property
+    def any_server_url(self) -> str:
+        """The URL of the one server, or of some."""
+        return self.url if self.kind == "server" else self.server_url(self.servers[0])
+
+    def server_url(self, server: Server) -> str:
+        """Return the URL of one of several servers, with this address's TLS, credentials, database and options."""
+        parts = urlsplit(self.url)
+        credentials, at, _ = parts.netloc.rpartition("@")
+        host, port = server
+        host = f"[{host}]" if ":" in host else host
+        database = parts.path.strip("/").partition("/")[2]
+        return urlunsplit(
+            (parts.scheme.partition("+")[0], f"{credentials}{at}{host}:{port}", database, parts.query, "")
+        )
+
+
+def parse_address(url: str) -> StoreAddress:
+    """Return what a URL says. Raises ValueError that names what would do and quotes nothing: a URL holds a password."""
+    scheme, has_scheme, _ = url.partition("://")
+    transport, _, kind = scheme.partition("+")
+    if not has_scheme:
+        raise ValueError(FORMS)
+    if scheme in _SERVER_SCHEMES:
+        if "," in urlsplit(url).netloc.rpartition("@")[2]:
+            raise ValueError("several hosts need redis+cluster:// or redis+sentinel://")
+        return StoreAddress("server", url)
+    if transport not in {"redis", "rediss"}:
+        raise ValueError(FORMS)
+    parts = urlsplit(url)
+    path = [part for part in parts.path.split("/") if part]
+    if kind == "cluster":
+        if path:
+            raise ValueError("Redis Cluster has no database numbers: end the URL after the last HOST:PORT")
+        return StoreAddress("cluster", url, _servers(parts.netloc, kind))
+    if kind == "sentinel":
+        if not path:
+            raise ValueError("name the master that the Sentinels watch: redis+sentinel://HOST:PORT,HOST:PORT/NAME")
+        if len(path) > 2 or not all(each.isascii() and each.isdigit() for each in path[1:]):
+            raise ValueError("after /NAME only the number of a database may follow: redis+sentinel://HOST:PORT/NAME/0")
+        return StoreAddress("sentinel", url, _servers(parts.netloc, kind), path[0])
+    raise ValueError(FORMS)
+
+
+def _servers(netloc: str, kind: str) -> tuple[Server, ...]:
+    return tuple(_server(each, DEFAULT_PORTS[kind]) for each in netloc.rpartition("@")[2].split(","))
+
+
+def _server(text: str, default_port: int) -> Server:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("a port has to be a number up to 65535, after HOST:") from None
+    if not host:
+        raise ValueError("a host is missing: HOST:PORT,HOST:PORT")
+    return host, port or default_port
