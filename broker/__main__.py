@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def serve(settings: Settings) -> int:
-    """Run the broker, as one node after another where the others give it up, or the parent of several. Returns the exit status."""
+    """Run the broker, as the next node where the others gave one up, or the parent of several. Returns the exit status."""
     is_worker = WORKER_FLAG in sys.argv[1:]
     if settings.broker_workers > 1 and not is_worker:
         return await Workers(settings).run()

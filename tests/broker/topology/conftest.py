@@ -28,7 +28,7 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def topology_broker(servers: Servers, new_broker: Callable[..., BrokerProcess]) -> Iterator[BrokerProcess]:
     """A broker whose store is `servers`; whatever happened, it lost no part and sent no command to the wrong server."""
-    process = new_broker(REDIS_URL=servers.url, ALLOW_ANONYMOUS="true")
+    process = new_broker(REDIS_URL=servers.url, ALLOW_ANONYMOUS="true", RECEIVE_MAXIMUM="1000")
     process.start()
     yield process
     assert "Traceback" not in process.log

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import redis
 from broker_process import HOST, eventually, free_port
@@ -12,9 +14,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local.parent_death import ending_with_parent
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 START_DEADLINE_S = 30.0
 DOWN_AFTER_MS = 1000
@@ -26,8 +25,8 @@ class RedisServer:
 
     def __init__(self, folder: Path, *arguments: str, password: str = "") -> None:
         self.port = free_port()
-        self._folder = folder / str(self.port)
-        self._folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{self.port}-", dir=folder))
         self._arguments = arguments
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
