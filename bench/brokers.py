@@ -112,6 +112,22 @@ class Ours(StoringBroker):
         return {"HOST": HOST, "PORT": str(self.port), "REDIS_URL": self.store.url, "ALLOW_ANONYMOUS": "true"}
 
 
+class Node(Broker):
+    """One of several of this project's brokers on one store."""
+
+    name = "node"
+
+    def __init__(self, store_url: str) -> None:
+        super().__init__()
+        self._store_url = store_url
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "broker"]
+
+    def _environ(self) -> dict[str, str]:
+        return {"HOST": HOST, "PORT": str(self.port), "REDIS_URL": self._store_url, "ALLOW_ANONYMOUS": "true"}
+
+
 class AedesXadd(StoringBroker):
     """Aedes that stores each message (XADD) before PUBACK; no views, no device records."""
 
