@@ -75,6 +75,7 @@ class Application:
         self._stopping = asyncio.Event()
         self._is_fenced = self._is_told_to_stop = False
         self._has_looked_at_store = False
+        self._clients: list[redis.asyncio.Redis] = []
         self._background: asyncio.Task[None] | None = None
         self._plugins: PluginHost | None = None
         self._do_plugins_hear_stored = False
@@ -184,7 +185,8 @@ class Application:
 
     def _new_client(self) -> redis.asyncio.Redis:
         """Return a client of the store for one task: in a cluster, tasks cannot share one (`store/redis_cluster.py`)."""
-        return connect_async(self._settings, retries=0)
+        self._clients.append(connect_async(self._settings, retries=0))
+        return self._clients[-1]
 
     def _load_plugins(self) -> None:
         """Load what BROKER_CONFIG names; without it no part of amqtt is imported. Raises PluginConfigurationError."""
@@ -201,6 +203,7 @@ class Application:
 
     def _link_is_up(self) -> None:
         self._committer.link_is_up()
+        self._broker.sessions.send_queued(self._broker.monotonic())
         if not self._has_looked_at_store:
             self._has_looked_at_store = True
             self._background = asyncio.create_task(self._look_at_store())
@@ -257,6 +260,8 @@ class Application:
         await _cancel(tasks)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._node.leave(), 1)
+        for client in self._clients:
+            await client.aclose()  # type: ignore[attr-defined]  # another node may follow in this process
 
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

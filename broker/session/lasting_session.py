@@ -87,8 +87,8 @@ class LastingSession(Session):
         self.received = dict.fromkeys(state.received, True)
         self.in_flight.clear()
         self._loaded = deque(state.entries)
-        self._tail = max(state.last, self._sent_to)
-        self._loaded_to = state.entries[-1].number if state.entries else int(self._tail)
+        self._loaded_to = state.entries[-1].number if state.entries else self._sent_to
+        self._tail = max(state.last, self._loaded_to)  # perhaps stored by another node behind what was read: load it
         self._is_loading = False
         self.is_loaded = True
 
@@ -127,7 +127,7 @@ class LastingSession(Session):
             self._backing.link.request(command, 1, self._page_came)
             self._is_loading = True
         except LinkDownError:
-            return  # the next entry or acknowledgement tries again
+            return  # asked for again as soon as the store can be reached
 
     def _page_came(self, replies: Replies | None) -> None:
         if not self._is_loading:

@@ -162,6 +162,12 @@ class Sessions:
         else:
             self._wait(session, now)
 
+    def send_queued(self, now: float) -> None:
+        """Go on where the store is needed for it: call when it can be reached again, since what was asked before is lost."""
+        for session in self._by_client_id.values():
+            if session.is_lasting:
+                session.send_queued(now)
+
     def sweep(self, now: float) -> None:
         """End the sessions that have expired, publish the wills that have become due. Call about every second."""
         for session in [each for each in self._by_client_id.values() if _is_due(each, now)]:
