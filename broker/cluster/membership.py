@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 1.0
+LONGEST_BEAT_S = 1.0
+BEATS_OF_TIMEOUT = 5
 READ_BLOCK_MS = 2_000
 READ_ENTRIES = 10
 RETRY_S = 0.5
@@ -79,11 +80,13 @@ class Membership:
         self._link = link
         self._reader = reader
         self._timeout_s = timeout_s
+        self._beat_s = min(LONGEST_BEAT_S, timeout_s / BEATS_OF_TIMEOUT)
         self._on_fenced = on_fenced
         self._lost = 0
         self._is_fenced = False
         self._beating_since = float("inf")
         self._last_beat = 0.0
+        self._has_strangers = False
         self._inbox_position = b"0-1"
         self._taken = asyncio.Event()
         self.has_joined = asyncio.Event()
@@ -119,9 +122,11 @@ class Membership:
     def _take(self, entries: list[Any]) -> None:
         """Act on entries of the inbox that are new. They come with commits, so that all messages are in one order."""
         entries = [each for each in entries if _position(each[0]) > _position(self._inbox_position)]
-        if not entries or self.routes.is_leaving:  # those who stay adopt this node's sessions and share its inbox out
+        if not entries:
             return
         self._inbox_position = entries[-1][0]
+        if self.routes.is_leaving:  # those who stay adopt this node's sessions and share its inbox out
+            return
         for each in cluster.read_inbox(entries):
             if each.entry is not None:
                 self.clients.deliver(each.entry)
@@ -206,7 +211,7 @@ class Membership:
             except (LinkDownError, hiredis.HiredisError) as error:
                 log.debug("No heartbeat: %s", error)
                 await self._link.wait_up()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self._beat_s)
 
     async def _beat(self) -> None:
         (answer,) = await self._link.call(cluster.beat_command(self._node_id, int(self._timeout_s * 1000)))
@@ -215,7 +220,7 @@ class Membership:
         if not is_member:
             self.fenced()
             return
-        if now - self._last_beat > 3 * BEAT_S:
+        if now - self._last_beat > self._timeout_s / 2:
             self._beating_since = now
         self._last_beat = now
         if now - self._beating_since >= self._timeout_s:
@@ -223,6 +228,8 @@ class Membership:
                 if node.decode() != self._node_id:
                     await self._bury(node.decode())
         if self.has_joined.is_set():
+            if self._has_strangers:
+                await self._adopt_strangers()
             for node in dead:
                 await self._adopt(node.decode())
 
@@ -238,13 +245,23 @@ class Membership:
             return
         await self.clients.share_out(dead_id)
         has_more, count = 1, 0
+        self._has_strangers = True
         while has_more:
             (answer,) = await self._link.call(cluster.adopt_command(dead_id, self._node_id))
             has_more, client_ids = answer
             count += len(client_ids)
             await self.clients.adopt([each.decode() for each in client_ids])
+        self._has_strangers = False
         if count:
             log.info("Took over %d clients of node %s, which is gone.", count, dead_id)
+
+    async def _adopt_strangers(self) -> None:
+        """Adopt the clients that were taken over for this node when the answer was lost, or the next step failed."""
+        (owned,) = await self._link.call(("SMEMBERS", schema.of_node("owned", self._node_id)))
+        client_ids = [each.decode() for each in owned]
+        for start in range(0, len(client_ids), cluster.ADOPT_CLIENTS):
+            await self.clients.adopt(client_ids[start : start + cluster.ADOPT_CLIENTS])
+        self._has_strangers = False
 
     # --- what the others have for this node
 

@@ -126,6 +126,8 @@ async def _go_on_with(session: LastingSession, broker: MessageBroker) -> bool:
 
     def restore(replies: Replies) -> None:
         nonlocal began
+        if broker.sessions.get(session.client_id) is not session:
+            return  # another node serves it now
         state = session_store.read_state(replies)
         began = state.began
         session.restore(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from broker.session.lasting_session import LastingSession
     from broker.session.message_broker import MessageBroker
     from store.commit_log import Operation
-    from store.link import StoreLink
+    from store.link import Replies, StoreLink
 
 
 class Handover:
@@ -90,17 +90,29 @@ class Handover:
         if not client_ids:
             return
         wills = schema.of_node("wills", self._node_id)
-        commands = [("HGET", wills, f"c:{client_id}") for client_id in client_ids]
-        found = await self._link.call(*commands, *stored_session_commands(client_ids))
-        values, rows = found[: len(client_ids)], found[len(client_ids) :]
-        for place, (client_id, value) in enumerate(zip(client_ids, values, strict=True)):
+        commands = [
+            ("HMGET", schema.OWNERS, *client_ids),
+            ("HMGET", wills, *(f"c:{client_id}" for client_id in client_ids)),
+            *stored_session_commands(client_ids),
+        ]
+        # Adopted inside the answer: what another node takes over behind it comes behind it here too.
+        replies = await self._link.send(commands, lambda replies: self._adopt_all(client_ids, replies))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+
+    def _adopt_all(self, client_ids: list[str], replies: Replies) -> None:
+        if any(isinstance(reply, Exception) for reply in replies):
+            return
+        owners, values, *rows = replies
+        for place, (client_id, owner, value) in enumerate(zip(client_ids, owners, values, strict=True)):
+            if owner != self._node_id.encode() or self._broker.sessions.get(client_id) is not None:
+                continue  # it has connected meanwhile
             stored = read_stored_session(client_id, *rows[2 * place : 2 * place + 2])
-            self._adopt(client_id, stored, None if value is None else read_will(cast("bytes", value)))
+            self._adopt(client_id, stored, None if value is None else read_will(value))
 
     def _adopt(self, client_id: str, stored: StoredSession | None, will: StoredWill | None) -> None:
         broker = self._broker
-        if broker.sessions.get(client_id) is not None:
-            return  # it has come to this node meanwhile
         if stored is not None:
             broker.sessions.adopt(stored, will, broker.monotonic())
         else:

@@ -1,11 +1,17 @@
--- Take over some of the clients of a node that is gone, with their wills.
+-- Take over some of the clients of a node that is gone, with their wills: what has no delay is due.
 -- KEYS  dead, its clients, its wills, its inbox, owners, this node's member record, its clients, its wills
 -- ARGV  the dead node, this node, how many clients at most
--- Returns {1 while there may be more, clients, wills that are due (client, will …)}.
+-- Returns {1 while there may be more, clients}.
 -- The inbox stays until the last client is taken: its shared messages are the adopter's to hand on.
 if redis.call('EXISTS', KEYS[6]) == 0 or redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return {0, {}}
 end
+
+local function is_due(client, will)
+  redis.call('HSET', KEYS[8], 'd:' .. client, will)
+  redis.call('XADD', '{log}:inbox:' .. ARGV[2], 'NOMKSTREAM', '*', 'w', client, 'v', will)
+end
+
 local clients, taken = redis.call('SPOP', KEYS[2], ARGV[3]), {}
 for _, client in ipairs(clients) do
   if redis.call('HGET', KEYS[5], client) == ARGV[1] then
@@ -13,7 +19,11 @@ for _, client in ipairs(clients) do
     redis.call('SADD', KEYS[7], client)
     local will = redis.call('HGET', KEYS[3], 'c:' .. client)
     if will then
-      redis.call('HSET', KEYS[8], 'c:' .. client, will)
+      if string.sub(will, 1, 1) == '0' then
+        is_due(client, will)
+      else
+        redis.call('HSET', KEYS[8], 'c:' .. client, will)
+      end
       redis.call('HDEL', KEYS[3], 'c:' .. client)
     end
     taken[#taken + 1] = client
@@ -25,8 +35,7 @@ end
 local due = redis.call('HGETALL', KEYS[3])
 for i = 1, #due, 2 do
   if string.sub(due[i], 1, 2) == 'd:' then
-    redis.call('HSET', KEYS[8], due[i], due[i + 1])
-    redis.call('XADD', '{log}:inbox:' .. ARGV[2], 'NOMKSTREAM', '*', 'w', string.sub(due[i], 3), 'v', due[i + 1])
+    is_due(string.sub(due[i], 3), due[i + 1])
   end
 end
 redis.call('DEL', KEYS[3], KEYS[4])

@@ -25,9 +25,10 @@
 --   {3} if the other nodes have given this one up: nothing is stored
 -- A commit is tried again when its outcome is unknown; its number, which only grows, makes the repeat harmless.
 local number, node, now_ms = tonumber(ARGV[1]), ARGV[10], tonumber(ARGV[13])
-if number <= tonumber(redis.call('GET', KEYS[2]) or '0') then
+local done, read_to = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (.+)$')
+if number <= tonumber(done or '0') then
   redis.call('EXPIRE', KEYS[2], ARGV[2])  -- a write, so that WAITAOF on this connection waits for the first try as well
-  return {0, 0, {}, 0, 0, {}}
+  return {0, 0, {}, 0, 0, redis.call('XRANGE', KEYS[9], '(' .. ARGV[14], read_to)}
 end
 
 local lost = tonumber(redis.call('HGET', KEYS[5], 'lost'))
@@ -35,9 +36,10 @@ if not lost then
   return {3}
 end
 local inbox = redis.call('XRANGE', KEYS[9], '(' .. ARGV[14], '+', 'COUNT', 1000)
+read_to = #inbox > 0 and inbox[#inbox][1] or ARGV[14]
 local version, known_version = tonumber(redis.call('GET', KEYS[8]) or '0'), tonumber(ARGV[12])
 local new = lost - tonumber(ARGV[11])
-if new > 0 or version ~= known_version then
+if new > 0 or version ~= known_version or #inbox == 1000 then  -- 1000: there is more, and all of it comes first
   local clients, changes = {}, {}
   if new > 0 then
     redis.call('LTRIM', KEYS[6], -new, -1)
@@ -54,7 +56,7 @@ end
 if ARGV[3] ~= '' then
   redis.call('XADD', KEYS[1], '*', 'f', ARGV[3])
 end
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])  -- behind the first write: a store that refuses that stores nothing
+redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. read_to, 'EX', ARGV[2])  -- behind the first write: a store that refuses that stores nothing
 
 local refused, most = 0, tonumber(ARGV[4])
 local entries_at = 15 + 2 * tonumber(ARGV[9])
@@ -138,7 +140,9 @@ local function own(client, is_new)
       redis.call('XADD', '{log}:inbox:' .. owner, 'NOMKSTREAM', '*', 'x', client, 'n', position)
     end
     redis.call('SREM', '{log}:owned:' .. owner, client)
-    take_will(owner, client, is_over)
+  end
+  if owner then
+    take_will(owner, client, is_over)  -- this node's own, where it has adopted the client and does not know it yet
   end
   redis.call('HSET', '{log}:owners', client, node)
   redis.call('SADD', '{log}:owned:' .. node, client)
