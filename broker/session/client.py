@@ -150,8 +150,8 @@ class Client:
                 self._closed_by_protocol()
 
     def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
-        """Tell the client that the message it sent is stored."""
-        if not self.is_closing:
+        """Tell the client that the message it sent is stored; on an earlier connection, perhaps: CONNACK comes first."""
+        if self._is_accepted and not self.is_closing:
             if not self.protocol.output:
                 self.network.wake()
             self.protocol.acknowledge_publish(packet_id, qos, reason_code)
