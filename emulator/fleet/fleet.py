@@ -89,11 +89,10 @@ class Fleet:
         endpoint = self._options.endpoint
         try:
             await self._verification.begin(self._roster.device_ids)
-            first = [*self._roster.watchers, self._roster.publishers[0]]
-            for connection in first:
-                await connection.connect()
             for watcher in self._roster.watchers:
+                await watcher.connect()
                 await asyncio.wait_for(watcher.ready.wait(), endpoint.connect_timeout_s)
+            await self._roster.publishers[0].connect()  # behind them: it says at once that it is there
         except NotConnectedError as error:
             raise FirstConnectionError(f"No connection to {endpoint.host}:{endpoint.port}: {error}") from None
         except TimeoutError:
