@@ -173,7 +173,8 @@ class Membership:
                 return
 
     async def _join(self) -> None:
-        joined, *_ = await self._link.send(cluster.join_commands(self._node_id))
+        beat = cluster.beat_command(self._node_id, int(self._timeout_s * 1000))
+        joined, *_ = await self._link.send([*cluster.join_commands(self._node_id), beat])  # seen by all if it dies now
         if isinstance(joined, Exception):
             raise joined
         await self._beat()

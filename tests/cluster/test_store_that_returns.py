@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import mqtt_bytes as mqtt
-import redis
-
-from store import schema
-from tests.broker.broker_process import eventually
+from stored_messages import stored_payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from raw import RawClient
 
     from local.valkey import EmbeddedValkey
     from tests.broker.broker_process import BrokerProcess
@@ -42,3 +41,24 @@ def test_a_queue_goes_on_when_the_answer_that_brings_more_of_it_is_lost(
     cluster_store.start()
     received += client.receive_until_quiet(3)
     assert [int(each.payload) for each in received] == list(range(MESSAGES))
+
+
+def test_what_was_sent_before_a_reconnect_is_acknowledged_behind_connack(
+    start_node: Callable[..., BrokerProcess],
+    opened: Callable[[BrokerProcess], RawClient],
+    at: At,
+    cluster_store: EmbeddedValkey,
+) -> None:
+    """[v5 MQTT-3.2.0-1] CONNACK comes first, also when an earlier message is stored before the session is read."""
+    node = start_node()
+    before = at(node, "publisher", **LASTING)
+    cluster_store.pause()
+    before.send(mqtt.publish(5, "t", b"once", qos=2, packet_id=7))
+    again = opened(node)
+    again.send(mqtt.connect(5, "publisher", **LASTING))
+    assert before.receive_until_closed()[-1].type == mqtt.DISCONNECT  # the node has seen both
+    cluster_store.resume()
+    assert again.receive().type == mqtt.CONNACK
+    again.send(mqtt.publish(5, "t", b"once", qos=2, packet_id=7, dup=True))
+    assert mqtt.read_acknowledgement(5, again.receive(mqtt.PUBREC)).packet_id == 7
+    assert stored_payloads(cluster_store.url).count(b"once") == 1

@@ -1,0 +1,144 @@
+"""What nodes share in the store, asked of the scripts themselves, where between two processes it would be a race."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+import pytest
+import redis
+
+from broker.cluster.membership import SCRIPTS
+from store import cluster, schema
+from store.cluster import InboxEntry, StoredWill
+from store.commit_log import COMMIT, CommitLog, Committed, Outdated, Standing
+from store.model import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from local.valkey import EmbeddedValkey
+    from store.commit_log import Change
+
+MESSAGE = Message("t", "publisher", 1_000, 1, b"payload")
+LIMITS: dict[str, Any] = {"max_retained": 10, "queue_messages": 10, "queue_bytes": 10_000, "queue_age_s": 60}
+INBOX_PAGE = 1000
+FIRST = b"0-1"
+"""The first entry of each inbox: the node has joined."""
+
+
+class StoredNode:
+    """A node, as far as the store knows it."""
+
+    def __init__(self, name: str, server: EmbeddedValkey, client: redis.Redis) -> None:
+        self.name = name
+        self.log = CommitLog(name, is_fsynced=False, **LIMITS)
+        self._client = client
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(server.url.removeprefix("unix://"))
+        for command in (*cluster.join_commands(name), cluster.beat_command(name, 5_000)):
+            client.execute_command(*command)
+
+    def commit(self, number: int, *changes: Change, read_to: bytes = FIRST) -> Committed | Outdated:
+        """Commit changes as a node that knows all of the routes and has lost nobody."""
+        standing = Standing(0, int(self._client.get(schema.ROUTES_VERSION) or 0), read_to.decode())
+        self._socket.sendall(self.log.request(number, [], (), list(changes), standing, 1_000))
+        reader = hiredis.Reader()
+        while (reply := reader.gets()) is False:
+            reader.feed(self._socket.recv(65_536))
+        return self.log.read_replies([reply])
+
+    def adopt(self, dead: StoredNode) -> list[bytes]:
+        """Take over all clients of a node that is gone."""
+        self._client.execute_command(*cluster.bury_command(dead.name, 0))
+        has_more, taken = 1, []
+        while has_more:
+            has_more, page = self._client.execute_command(*cluster.adopt_command(dead.name, self.name))
+            taken += page
+        return taken
+
+    @property
+    def wills(self) -> set[bytes]:
+        """Kind and client of each will that the node has: `c` of a client it serves, `d` that is due."""
+        return set(self._client.hkeys(schema.of_node("wills", self.name)))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def node(cluster_store: EmbeddedValkey) -> Iterator[Callable[[str], StoredNode]]:
+    """Make nodes by name."""
+    made: list[StoredNode] = []
+    with redis.Redis(unix_socket_path=cluster_store.url.removeprefix("unix://")) as client:
+        for source in (COMMIT.source, *SCRIPTS):
+            client.script_load(source)
+
+        def make(name: str) -> StoredNode:
+            made.append(StoredNode(name, cluster_store, client))
+            return made[-1]
+
+        yield make
+        for each in made:
+            each.close()
+
+
+def messages(committed: Committed | Outdated) -> list[Message]:
+    return [
+        message
+        for each in cluster.read_inbox(committed.inbox)
+        if each.entry is not None
+        for message in each.entry.messages
+    ]
+
+
+def numbered(count: int) -> list[Message]:
+    return [Message("t", "publisher", 1_000, 1, b"%d" % number) for number in range(count)]
+
+
+def test_a_repeated_commit_brings_what_was_in_the_inbox_before_its_first_try(node: Callable[[str], StoredNode]):
+    """And nothing behind it: a publisher that changed nodes before and after stays in order."""
+    here, there = node("here"), node("there")
+    before, after = numbered(2)
+    there.commit(1, cluster.deliver("here", InboxEntry([before])))
+    assert messages(here.commit(1)) == [before]  # this answer is lost
+    there.commit(2, cluster.deliver("here", InboxEntry([after])))
+    assert messages(here.commit(1)) == [before]
+    assert messages(here.commit(2)) == [before, after]
+
+
+def test_a_commit_waits_until_all_of_the_inbox_was_read(node: Callable[[str], StoredNode]):
+    here, there = node("here"), node("there")
+    sent = numbered(INBOX_PAGE + 1)
+    there.commit(1, *(cluster.deliver("here", InboxEntry([each])) for each in sent))
+    page = here.commit(1)
+    assert isinstance(page, Outdated)
+    assert messages(page) == sent[:INBOX_PAGE]
+    rest = here.commit(1, read_to=page.inbox[-1][0])
+    assert isinstance(rest, Committed)
+    assert messages(rest) == sent[INBOX_PAGE:]
+
+
+def test_an_adopted_will_without_delay_is_due_at_once(node: Callable[[str], StoredNode]):
+    """Whether its client connects to the adopter before this one knows of it or not."""
+    adopter, dead = node("adopter"), node("dead")
+    dead.commit(1, cluster.own("client", is_new=False), cluster.set_will("dead", "client", StoredWill(MESSAGE, 0)))
+    assert adopter.adopt(dead) == [b"client"]
+    assert adopter.wills == {b"d:client"}
+    committed = adopter.commit(1, cluster.own("client", is_new=False))
+    assert [each.will for each in cluster.read_inbox(committed.inbox)] == [("client", StoredWill(MESSAGE, 0))]
+    assert dead.wills == set()
+
+
+@pytest.mark.parametrize(("is_new", "left"), [(False, set()), (True, {b"d:client"})])
+def test_a_client_that_connects_to_its_adopter_cancels_a_delayed_will(
+    node: Callable[[str], StoredNode], is_new: bool, left: set[bytes]
+):
+    """[v5 MQTT-3.1.3-9] Unless its session begins anew, which ends the one that the will belongs to."""
+    adopter, dead = node("adopter"), node("dead")
+    dead.commit(1, cluster.own("client", is_new=False), cluster.set_will("dead", "client", StoredWill(MESSAGE, 60)))
+    adopter.adopt(dead)
+    assert adopter.wills == {b"c:client"}
+    adopter.commit(1, cluster.own("client", is_new=is_new))
+    assert adopter.wills == left
