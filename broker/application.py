@@ -261,7 +261,7 @@ class Application:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._node.leave(), 1)
         for client in self._clients:
-            await client.aclose()  # type: ignore[attr-defined]  # another node may follow in this process
+            await client.aclose()  # another node may follow in this process
 
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
