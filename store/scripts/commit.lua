@@ -32,7 +32,7 @@ if number <= tonumber(done or '0') then
 end
 
 local lost = tonumber(redis.call('HGET', KEYS[5], 'lost'))
-if not lost then
+if not lost or lost < tonumber(ARGV[11]) then  -- fewer than it knows: the store has lost what it had acknowledged
   return {3}
 end
 local inbox = redis.call('XRANGE', KEYS[9], '(' .. ARGV[14], '+', 'COUNT', 1000)
