@@ -71,7 +71,7 @@ def message(client: Redis, device_id: str, message_id: MessageId) -> StoredMessa
 
 
 def series(client: Redis, device_id: str, field: str, from_ms: int, to_ms: int, points: int) -> list[SeriesPoint]:
-    """Return a field's numbers from `from_ms` to before `to_ms` in about `points` buckets of whole minutes.
+    """Return a field's numbers from `from_ms` to before `to_ms` in at most `points` buckets of whole minutes (2 where that is 1).
 
     Buckets without numbers are left out; of a longer range only the last MAX_HOURS are read.
     Raises ValueError for an empty range or a number of points outside 1 to MAX_POINTS.
@@ -79,7 +79,10 @@ def series(client: Redis, device_id: str, field: str, from_ms: int, to_ms: int, 
     if not 0 <= from_ms < to_ms or not 1 <= points <= MAX_POINTS:
         raise ValueError(f"a series needs 0 <= from < to and 1 to {MAX_POINTS} points")
     from_ms = max(from_ms, to_ms - MAX_HOURS * schema.HOUR_MS)
-    bucket_minutes = max(1, -(-(to_ms - from_ms) // (points * schema.MINUTE_MS)))
+    first, last = from_ms // schema.MINUTE_MS, (to_ms - 1) // schema.MINUTE_MS
+    bucket_minutes = max(1, -(-(last - first + 1) // points))
+    while points > 1 and last // bucket_minutes - first // bucket_minutes >= points:  # they do not begin where it does
+        bucket_minutes += 1
     buckets: dict[int, tuple[float, float, float, int]] = {}
     for minute, (low, high, total, count) in _minutes(client, device_id, field, from_ms, to_ms):
         bucket = minute // bucket_minutes

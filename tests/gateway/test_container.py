@@ -12,6 +12,7 @@ from gateway_process import TCP_PROCESS, is_alive
 from emulator.gateway.console import Console
 from emulator.gateway.container import BootError, Container
 from emulator.gateway.cool_off import after_crash_s, after_failed_boot_s
+from tests.broker.broker_process import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,7 +65,8 @@ async def test_what_else_runs_in_it_ends_with_its_first_process(container: Conta
     script = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, file=open('child', 'w'))"
     await start(container, tmp_path, "", f'{sys.executable} -c "{script}"')
     await container.ended.wait()
-    assert not is_alive(int((tmp_path / "child").read_text()))
+    child = int((tmp_path / "child").read_text())
+    eventually(lambda: not is_alive(child), "its child has ended too")
 
 
 def test_a_crashing_container_waits_longer_each_time():
