@@ -309,7 +309,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "RECEIVE_MAXIMUM",
         _between(1, 65_535),
-        "20",
+        "1000",
         "QoS 1 and 2 publishes an MQTT 5 client may have unacknowledged.",
         "messages",
         used_by=TCP,

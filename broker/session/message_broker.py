@@ -189,10 +189,10 @@ class MessageBroker:
             qos, subscriber = min(published_qos, match.qos), match.subscriber  # [v5 MQTT-3.8.4-8]
             if not isinstance(subscriber, Session) or _is_own(match, message):
                 continue
-            if is_retain:
-                subscriber.note_live(message, qos)
             if qos and subscriber.is_lasting:
                 continue  # what a session that lasts gets of QoS 1 and 2 is in its queue since `prepare`
+            if is_retain:
+                subscriber.note_live(message, qos)
             subscriber.deliver(
                 Delivery(
                     publish,
