@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 Kind = Literal["server", "cluster", "sentinel"]
 Server = tuple[str, int]
@@ -42,8 +43,8 @@ class StoreAddress:
 
     def server_url(self, server: Server) -> str:
         """Return the URL of one of several servers, with this address's TLS, credentials, database and options."""
-        parts = urlsplit(self.url)
-        credentials, at, _ = parts.netloc.rpartition("@")
+        netloc, parts = _split(self.url)
+        credentials, at, _ = netloc.rpartition("@")
         host, port = server
         host = f"[{host}]" if ":" in host else host
         database = parts.path.strip("/").partition("/")[2]
@@ -59,24 +60,31 @@ def parse_address(url: str) -> StoreAddress:
     if not has_scheme:
         raise ValueError(FORMS)
     if scheme in _SERVER_SCHEMES:
-        if "," in urlsplit(url).netloc.rpartition("@")[2]:
+        if "," in _split(url)[0].rpartition("@")[2]:
             raise ValueError("several hosts need redis+cluster:// or redis+sentinel://")
         return StoreAddress("server", url)
     if transport not in {"redis", "rediss"}:
         raise ValueError(FORMS)
-    parts = urlsplit(url)
+    netloc, parts = _split(url)
     path = [part for part in parts.path.split("/") if part]
     if kind == "cluster":
         if path:
             raise ValueError("Redis Cluster has no database numbers: end the URL after the last HOST:PORT")
-        return StoreAddress("cluster", url, _servers(parts.netloc, kind))
+        return StoreAddress("cluster", url, _servers(netloc, kind))
     if kind == "sentinel":
         if not path:
             raise ValueError("name the master that the Sentinels watch: redis+sentinel://HOST:PORT,HOST:PORT/NAME")
         if len(path) > 2 or not all(each.isascii() and each.isdigit() for each in path[1:]):
             raise ValueError("after /NAME only the number of a database may follow: redis+sentinel://HOST:PORT/NAME/0")
-        return StoreAddress("sentinel", url, _servers(parts.netloc, kind), path[0])
+        return StoreAddress("sentinel", url, _servers(netloc, kind), path[0])
     raise ValueError(FORMS)
+
+
+def _split(url: str) -> tuple[str, SplitResult]:
+    """Return what stands between `//` and the path, and the URL without it: urlsplit may refuse lists with `[::1]`."""
+    scheme, _, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    return netloc, urlsplit(f"{scheme}://{rest[len(netloc) :]}")
 
 
 def _servers(netloc: str, kind: str) -> tuple[Server, ...]:

@@ -80,8 +80,6 @@ _decode_change = msgspec.msgpack.Decoder(NodeRoute | SessionRoutes | NodeGone).d
 _decode_entry = msgspec.msgpack.Decoder(InboxEntry).decode
 _decode_will = msgspec.msgpack.Decoder(StoredWill).decode
 
-encode_change = _encode
-
 
 # --- operations
 

@@ -22,7 +22,6 @@ from store.model import RETAIN_FLAG, Message
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from broker.commit.batch import Batch, Queue
@@ -100,7 +99,6 @@ class MessageBroker:
         self.routes = self.sessions.routes
         self.sys_messages: dict[str, bytes] = {}
         self.plugins: PluginHost | None = None
-        self.has_joined: asyncio.Event
         self.committer: Committer
         self.retained: RetainedMessages
 
