@@ -41,7 +41,8 @@ class Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read nothing before there is another side."""
         self._transport = cast("asyncio.Transport", transport)
-        self._read_or_wait()
+        # Not at once: a transport of Python 3.11.2 begins to read after this call, though it was told to pause in it.
+        asyncio.get_running_loop().call_soon(self._read_or_wait)
         self._connection.opened(self)
 
     def join(self, other: Side) -> None:
