@@ -74,6 +74,19 @@ def _redis_url(value: str) -> str:
     return value
 
 
+def _mongo_url(value: str) -> str:
+    if value.startswith("mongodb+srv://"):  # to read it would ask the name service
+        return value
+    from pymongo.errors import PyMongoError  # noqa: PLC0415  most installations have no MongoDB
+    from pymongo.uri_parser import parse_uri  # noqa: PLC0415
+
+    try:
+        parse_uri(value)
+    except PyMongoError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    return value
+
+
 def _pem(value: str) -> str:
     """Return PEM text; what does not look like it is the path of a file that holds it."""
     if "-----BEGIN" in value:
@@ -118,6 +131,7 @@ class Setting:
 TCP: tuple[Process, ...] = ("tcp",)
 WEB: tuple[Process, ...] = ("web",)
 KIB, MIB, GIB = 1024, 1024 * 1024, 1024 * 1024 * 1024
+MAX_DOCUMENT_PAYLOAD_BYTES = 15_000_000  # a document has 16 MiB, and its fields and names want room too
 
 TABLE: tuple[Setting, ...] = (
     # --- where things are
@@ -132,6 +146,15 @@ TABLE: tuple[Setting, ...] = (
         is_secret=True,
         aliases=("SCALINGO_REDIS_URL",),
         required_by=("tcp", "web"),
+    ),
+    Setting(
+        "MONGO_URL",
+        _mongo_url,
+        "",
+        "Long history, where it is set: mongodb://USER:PASSWORD@HOST:PORT/DATABASE (the platform's add-on sets "
+        "SCALINGO_MONGO_URL) or mongodb+srv://….",
+        is_secret=True,
+        aliases=("SCALINGO_MONGO_URL",),
     ),
     Setting("TCP_URL", _text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."),
     Setting("CONTAINER", _text, "", "Name of this container; the platform sets it.", used_by=TCP),
@@ -487,7 +510,7 @@ def load(environ: Mapping[str, str], process: Process) -> Settings:
             shown = "its value" if setting.is_secret or "\n" in text else repr(text)
             problems.append(f"{setting.name}: {shown} cannot be used: {error}.")
     if process == "tcp":
-        problems += _credential_problems(values) + _tls_problems(values)
+        problems += _credential_problems(values) + _tls_problems(values) + _size_problems(values)
     if problems:
         raise SettingsError(problems)
     return Settings(values)
@@ -504,6 +527,13 @@ def _credential_problems(values: Mapping[str, Any]) -> list[str]:
     return [
         "No device could connect: set MQTT_USERNAME and MQTT_PASSWORD, or ALLOW_ANONYMOUS=true to let everybody in."
     ]
+
+
+def _size_problems(values: Mapping[str, Any]) -> list[str]:
+    if not values.get("mongo_url") or values.get("max_packet_bytes", 0) <= MAX_DOCUMENT_PAYLOAD_BYTES:
+        return []
+    most = f"MAX_PACKET_BYTES: with MONGO_URL it can be {MAX_DOCUMENT_PAYLOAD_BYTES} at most"
+    return [f"{most}, or a message might not fit into a document of MongoDB."]
 
 
 def _tls_problems(values: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,8 @@
     {log}:retained            hash     topic name -> frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
 
+    {log}:outlet:NAME         hash     how far an outlet (mongodb, influxdb) is, see `outlet_state.OutletState`
+
     {log}:members             zset     NODE by its last heartbeat, by the store's clock (ms)
     {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over. There while NODE may write
     {log}:lost:NODE           list     the last of those clients
@@ -87,6 +89,11 @@ message projected; two ids behind it with `log_bytes` as it was there. The log i
 def committed(node_id: str) -> str:
     """Key of the number of a node's last commit."""
     return f"{{log}}:committed:{node_id}"
+
+
+def outlet(name: str) -> str:
+    """Key of what an outlet of the log says of itself."""
+    return f"{{log}}:outlet:{name}"
 
 
 def session(client_id: str) -> str:

@@ -1,13 +1,21 @@
-"""Fixtures that every room shares: a real Valkey of its own for each test process, emptied before each test."""
+"""Fixtures that every room shares: a real Valkey and a real MongoDB server for each test process, empty for each test.
+
+TEST_MONGO_URL names another MongoDB to test with; each test then has a database of its own there.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import pymongo
 import pytest
 import redis
 
+from local.mongodb import EmbeddedMongoDB
 from local.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
@@ -28,3 +36,27 @@ def redis_url(valkey_server: EmbeddedValkey) -> str:
     with redis.Redis.from_url(valkey_server.url) as client:
         client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def mongo_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("TEST_MONGO_URL", "")  # noqa: TID251
+    if given:
+        yield given
+        return
+    server = EmbeddedMongoDB(Path(tmp_path_factory.mktemp("mongodb")))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def mongo_url(mongo_server_url: str) -> Iterator[str]:
+    """URL of an empty database, shared with nobody else; dropped after the test."""
+    name = f"test-{uuid4().hex[:12]}"
+    parts = urlsplit(mongo_server_url)
+    url = parts._replace(path=f"/{name}").geturl()
+    client: pymongo.MongoClient[dict[str, Any]]
+    yield url
+    with pymongo.MongoClient(url) as client:
+        client.drop_database(name)

@@ -258,3 +258,26 @@ def test_the_manifest_is_enough_to_start(process: Process):
 def test_the_reader_never_falls_back_to_the_process_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PORT", "4242")
     assert settings.load(GOOD, "tcp").port == 1883
+
+
+@pytest.mark.parametrize("url", ["http://host/db", "mongodb://", "mongodb://host:port/db", "mongodb://a:b@c:d@host/db"])
+def test_an_address_that_is_no_mongodb_is_refused_without_being_shown(url: str):
+    with pytest.raises(SettingsError) as raised:
+        load({**GOOD, "MONGO_URL": url}, "web")
+    (problem,) = raised.value.problems
+    assert problem.startswith("MONGO_URL: its value cannot be used: ")
+    assert url not in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://user:pw@host:27017/db?replicaSet=db-rs0&ssl=true", "mongodb+srv://user:pw@host.example/db"]
+)
+def test_both_shapes_of_a_mongodb_address_and_the_platforms_name_for_it(url: str):
+    assert load({**GOOD, "SCALINGO_MONGO_URL": url, "MONGO_URL": "mongodb://other"}, "tcp").mongo_url == url
+
+
+def test_with_mongodb_a_packet_has_to_fit_into_a_document():
+    large = {**GOOD, "MAX_PACKET_BYTES": "15000001"}
+    assert load(large, "tcp").max_packet_bytes == 15_000_001
+    with pytest.raises(SettingsError, match="MAX_PACKET_BYTES"):
+        load({**large, "MONGO_URL": "mongodb://host"}, "tcp")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from broker.projector.json_fields import fields_of, is_charted, storable
+from store.json_fields import fields_of, is_charted, storable
 from store.model import Message, MessageId, encode_frame
 from store.schema import HOUR_MS, MINUTE_MS, RATE_SLOT_S
 from store.views import LOG_ENTRY_BYTES, START, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite, Minute
@@ -19,7 +19,7 @@ from store.views import LOG_ENTRY_BYTES, START, ChunkWrite, DeviceWrite, FieldWr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker.projector.json_fields import Scalar
+    from store.json_fields import Scalar
     from store.model import DeviceNaming
 
     Position = tuple[int, int]

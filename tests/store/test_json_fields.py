@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.projector.json_fields import MAX_FIELDS, MAX_NESTING, MAX_PATH_LENGTH, fields_of, is_charted, storable
+from store.json_fields import MAX_FIELDS, MAX_NESTING, MAX_PATH_LENGTH, fields_of, is_charted, storable
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
