@@ -5,10 +5,7 @@ It says it is newer than the platform's MongoDB 4.0: what that has is held by a 
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 from pymongo.errors import PyMongoError
 
-from local.parent_death import ending_with_parent
+from local.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -26,52 +23,25 @@ PROGRAM = Path(sys.executable).parent / "secantusd-py"
 POLL_S = 0.05
 
 
-class EmbeddedMongoDB:
-    """One server on `folder`, at 127.0.0.1:`port`; 0 takes a free one and keeps it. Start it from a thread that stays."""
+class EmbeddedMongoDB(ServerProcess):
+    """One server on `folder`, at 127.0.0.1:`port`; 0 takes a free one and keeps it."""
+
+    name = "mongodb"
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.port = port or _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The URL to connect to, without a database."""
         return f"mongodb://127.0.0.1:{self.port}"
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the server was started and has not ended."""
-        return self._process is not None and self._process.poll() is None
-
     def start(self, *, timeout_s: float = 60) -> None:
         """Start the server and return when it answers. Raises RuntimeError or TimeoutError."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ending_with_parent(self._command(), signal.SIGTERM),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._spawn()
         self._await_answer(timeout_s)
-
-    def kill(self) -> None:
-        """Kill the server as a crash would (SIGKILL); `start()` brings it back with what it had on disk."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Stop the server in an orderly way. Harmless when it does not run."""
-        self._end(signal.SIGTERM)
-
-    def pause(self) -> None:
-        """Stop the server from answering without closing a connection (SIGSTOP)."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
 
     def _command(self) -> list[str]:
         return [
@@ -79,18 +49,12 @@ class EmbeddedMongoDB:
             "--log-level", "WARNING", "--cache-size", "64M",
         ]  # fmt: skip
 
-    def _signal(self, number: int) -> None:
-        if self._process is None:
-            raise RuntimeError("not started")
-        os.kill(self._process.pid, number)
-
     def _await_answer(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         client: MongoClient[dict[str, Any]]
         with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=500) as client:
             while time.monotonic() < deadline:
-                if not self.is_running:
-                    raise RuntimeError(f"secantusd-py ended at its start; see {self.folder / 'server.log'}")
+                self._raise_if_ended()
                 try:
                     client.admin.command("ping")
                 except PyMongoError:
@@ -99,13 +63,6 @@ class EmbeddedMongoDB:
                     return
         self.kill()
         raise TimeoutError(f"secantusd-py did not answer within {timeout_s} s")
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(number)
-            process.wait(30)
 
 
 def _free_port() -> int:

