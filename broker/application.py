@@ -15,6 +15,7 @@ import hiredis
 import redis
 
 import broker
+from broker.child import children
 from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.node import Node, new_node_id, whole
 from broker.cluster.presence import NodePresence
@@ -23,7 +24,6 @@ from broker.host.authentication import PasswordAuthenticator
 from broker.host.interface import Event, PluginConfigurationError
 from broker.net.door import Doors
 from broker.net.server import Server
-from broker.projector.child import ProjectorProcess
 from broker.projector.lag import Lag
 from broker.protocol.limits import ConnectionLimits
 from broker.session.handover import Handover
@@ -67,7 +67,7 @@ class Application:
     """Builds the parts inside a running event loop and runs them until a signal ends the process."""
 
     def __init__(self, settings: Settings, *, is_worker: bool = False) -> None:
-        """`is_worker`: one of several on the same port, whose parent holds standard input and runs the projector."""
+        """`is_worker`: one of several on the same port, whose parent holds standard input and runs what is beside them."""
         self._settings = settings
         self._is_worker = is_worker
         self._node_id = new_node_id()
@@ -238,7 +238,7 @@ class Application:
             self._link.run(),
             self._reader.run(),
             self._membership.run(),
-            *(() if self._is_worker else (ProjectorProcess().run(),)),
+            *(() if self._is_worker else (child.run() for child in children(self._settings))),
             self._lag.run(),
             self._node.run(),
             self._server.sweep_forever(),

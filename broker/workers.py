@@ -1,8 +1,8 @@
 """Several nodes in one container on one port: a parent that starts them, and starts again one that dies.
 
 Each worker is a broker process as it would be alone, listening with SO_REUSEPORT: the kernel spreads connections. The parent
-serves nothing. It holds the port, runs the one projector, passes signals on, and is held by its workers through their
-standard input: they end when it does, however that happens.
+serves nothing. It holds the port, runs the one projector and the one process of the outlets, passes signals on, and is held
+by its workers through their standard input: they end when it does, however that happens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from broker.projector.child import ProjectorProcess
+from broker.child import children
 from broker.start import BAD_SETTINGS_STATUS
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        projector = asyncio.create_task(ProjectorProcess().run())
+        beside = [asyncio.create_task(child.run()) for child in children(self._settings)]
         keeping = [asyncio.create_task(self._keep(1))]
         await self._first_listens(keeping[0])  # what stops every worker's start is said once
         keeping += [asyncio.create_task(self._keep(number)) for number in range(2, self._settings.broker_workers + 1)]
         await asyncio.gather(*keeping)
-        projector.cancel()
-        await asyncio.wait((projector,))
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
 
     async def _first_listens(self, first: asyncio.Task[None]) -> None:
         while not (first.done() or self._stopping.is_set()):

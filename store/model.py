@@ -72,6 +72,9 @@ class MessageId(NamedTuple):
         return f"{self.ms}-{self.seq >> INDEX_BITS}"
 
 
+START = MessageId(0, 0)
+"""Before every message."""
+
 INDEX_BITS = 16
 MAX_FRAME_MESSAGES = 1 << INDEX_BITS
 MAX_DEVICE_ID_LENGTH = 256

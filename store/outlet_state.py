@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store import schema
 from store.model import MessageId
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from settings import Settings
 
 MONGODB = "mongodb"
+
+
+class OutletSize(NamedTuple):
+    """What an outlet holds, as in `OutletState`; zeros where unknown."""
+
+    documents: int = 0
+    bytes: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True)

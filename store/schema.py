@@ -15,6 +15,7 @@
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
 
     {log}:outlet:NAME         hash     how far an outlet (mongodb, influxdb) is, see `outlet_state.OutletState`
+    {log}:writes:NAME         string   NODE that writes to that outlet; a lease
 
     {log}:members             zset     NODE by its last heartbeat, by the store's clock (ms)
     {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over. There while NODE may write
@@ -94,6 +95,11 @@ def committed(node_id: str) -> str:
 def outlet(name: str) -> str:
     """Key of what an outlet of the log says of itself."""
     return f"{{log}}:outlet:{name}"
+
+
+def outlet_lease(name: str) -> str:
+    """Key of who writes to an outlet."""
+    return f"{{log}}:writes:{name}"
 
 
 def session(client_id: str) -> str:

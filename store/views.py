@@ -8,36 +8,28 @@ without reading the position first.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import redis
-from redis.exceptions import NoScriptError
 
 from store import schema
-from store.model import MessageId
-from store.scripting import load_script
+from store.model import START, MessageId
+from store.scripting import ScriptRunner, load_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
     from settings import Settings
     from store.cluster_link import ClusterLink
     from store.link import StoreLink
-    from store.scripting import Script
 
-READ_BYTES = 2 * 1024 * 1024  # of log in one round: several thousand messages, so that a device's script pays
-READ_ENTRIES = 2000
 LOG_ENTRY_BYTES = 32  # what an entry takes besides its frame, about
 MEMORY_SAMPLES = 1000  # stream nodes that MEMORY USAGE looks at; about 1 ms at most
 INDEX_MEMBERS = 256
 RATE_KEPT_S = 2 * 3600
-UP_TIMEOUT_S = 5.0
-START = MessageId(0, 0)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -109,41 +101,15 @@ class Views:
     """The views of one store. Every method raises redis.RedisError or OSError when the store does not do it."""
 
     def __init__(self, client: Redis, settings: Settings, link: StoreLink | ClusterLink) -> None:
-        self._link = link  # scripts go this way: redis-py's asyncio client packs commands in Python, at 70 µs a device
+        self._run = ScriptRunner(client, link).run
         self._redis: Any = client  # redis-py types a command for both of its kinds of client at once
         self._settings = settings
-        self._lease = load_script("lease")
-        self._release = load_script("release")
-        self._read = load_script("read")
         self._device = load_script("position", "device")
         self._fleet = load_script("position", "fleet")
-
-    async def take_lease(self, node_id: str, ttl_ms: int) -> bool:
-        """Take or renew the right to project; False if another node has it. It saves work; nothing relies on it."""
-        (held,) = await self._run([(self._lease, [schema.PROJECTOR], [node_id, ttl_ms])])
-        return bool(held)
-
-    async def release_lease(self, node_id: str) -> None:
-        """Give up the right to project, if the node has it."""
-        await self._run([(self._release, [schema.PROJECTOR], [node_id])])
 
     async def position(self) -> MessageId:
         """Return up to which message the log is projected; START if nothing is."""
         return _id(await self._redis.hget(schema.FLEET, "position"))
-
-    async def read_log(self, after: MessageId) -> list[tuple[bytes, bytes | None]]:
-        """Return id and frame of the entries after the one of `after`: READ_BYTES and a few entries at most.
-
-        A frame is None where an entry has no field `f`.
-        """
-        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, READ_BYTES, READ_ENTRIES])])
-        return [(log_id, _frame(fields)) for log_id, fields in entries]
-
-    async def await_entry(self, after: MessageId, block_ms: int) -> None:
-        """Return when the log has an entry after the one of `after`, or after `block_ms`. Holds one connection."""
-        await self._redis.execute_command(
-            "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", schema.LOG, after.log_id
-        )  # fmt: skip
 
     async def apply_devices(self, writes: Sequence[DeviceWrite], now_ms: int) -> list[MessageId | None]:
         """Apply each write, whole or not at all, in one round trip.
@@ -205,29 +171,6 @@ class Views:
         behind = int(fields[1] or 0) - int(fields[2] or 0)
         return Backlog(int(waiting[0][0].partition(b"-")[0]), max(0, (used_bytes or 0) - behind))
 
-    async def _run(self, calls: Iterable[tuple[Script, list[str], list[Any]]]) -> list[Any]:
-        """Run scripts in one round trip; load them first into a store that has forgotten them."""
-        calls = list(calls)
-        answers = await self._send(calls)
-        if any(map(_is_script_unknown, answers)):
-            for script in {script.sha: script for script, _, _ in calls}.values():
-                await self._redis.script_load(script.source)
-            # What was applied the first time is refused the second time.
-            answers = await self._send(calls)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise redis.ResponseError(str(answer))
-        return answers
-
-    async def _send(self, calls: list[tuple[Script, list[str], list[Any]]]) -> list[Any]:
-        await asyncio.wait_for(self._link.wait_up(), UP_TIMEOUT_S)
-        commands = [("EVALSHA", script.sha, len(keys), *keys, *arguments) for script, keys, arguments in calls]
-        return await self._link.send(commands)
-
-
-def _is_script_unknown(answer: Any) -> bool:
-    return isinstance(answer, NoScriptError) or (isinstance(answer, Exception) and str(answer).startswith("NOSCRIPT"))
-
 
 def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:
     keys = [schema.device(write.device_id, part) for part in ("record", "values", "topics", "history")]
@@ -254,7 +197,3 @@ def _string(binary: bytes) -> msgspec.Raw:
 
 def _id(text: bytes | None) -> MessageId:
     return START if text is None else MessageId.parse(text.decode())
-
-
-def _frame(fields: list[bytes]) -> bytes | None:
-    return fields[1] if len(fields) > 1 and fields[0] == schema.LOG_FIELD.encode() else None

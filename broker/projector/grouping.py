@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from store.json_fields import fields_of, is_charted, storable
-from store.model import Message, MessageId, encode_frame
+from store.model import START, Message, MessageId, encode_frame
 from store.schema import HOUR_MS, MINUTE_MS, RATE_SLOT_S
-from store.views import LOG_ENTRY_BYTES, START, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite, Minute
+from store.views import LOG_ENTRY_BYTES, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite, Minute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,9 +16,11 @@ import redis
 
 from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
 from broker.projector.lag import Lag
+from store import schema
 from store.cluster_link import views_link
-from store.model import MAX_FRAME_MESSAGES, DeviceNaming, Message, MessageId, decode_frame
-from store.views import READ_BYTES, START, Views
+from store.ingest_log import IngestLog, decode_entry, fills_a_read
+from store.model import START, DeviceNaming, Message, MessageId
+from store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +53,7 @@ class Projector:
         self.projected_messages = 0
         self.undecodable_entries = 0
         self._link = views_link(client, settings)
+        self._log = IngestLog(client, self._link, schema.PROJECTOR)
         self._views = Views(client, settings, self._link)
         self._lag = Lag(self._views, now_ms)
         self._naming = DeviceNaming(settings.device_topics)
@@ -86,7 +89,7 @@ class Projector:
                 await self._await_store()
         finally:
             with contextlib.suppress(redis.RedisError, TimeoutError, OSError):
-                await asyncio.wait_for(self._views.release_lease(self._node_id), 1)
+                await asyncio.wait_for(self._log.release_lease(self._node_id), 1)
             link.cancel()
 
     async def _run_until_outage(self) -> None:
@@ -120,7 +123,7 @@ class Projector:
             await asyncio.sleep(RENEW_S)
         elif not await self._project_batch():
             self._is_at_end.set()
-            await self._views.await_entry(self._position or START, BLOCK_MS)
+            await self._log.await_entry(self._position or START, BLOCK_MS)
         elif not self._is_behind:
             await asyncio.sleep(
                 PACE_S
@@ -129,7 +132,7 @@ class Projector:
     async def _renew_lease(self) -> None:
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._renew_at_s:
-            was_held, self._holds_lease = self._holds_lease, await self._views.take_lease(self._node_id, LEASE_MS)
+            was_held, self._holds_lease = self._holds_lease, await self._log.take_lease(self._node_id, LEASE_MS)
             self._renew_at_s = now_s + RENEW_S if self._holds_lease else 0.0
             if not was_held:
                 self._position = None
@@ -139,11 +142,11 @@ class Projector:
         position = self._position
         if position is None:
             position = self._position = await self._views.position()
-        entries = await self._views.read_log(position)
+        entries = await self._log.read(position)
         if not entries:
             self._lag.none()
             return False
-        self._is_behind = sum(len(frame or b"") for _, frame in entries) > READ_BYTES // 2
+        self._is_behind = fills_a_read(entries)
         await self._measure()
         groups, totals = self._group(position, entries)
         self._position = None  # until all is written
@@ -167,14 +170,10 @@ class Projector:
 
     def _decode(self, log_id: bytes, frame: bytes | None) -> list[Message]:
         try:
-            messages = decode_frame(frame or b"")
-            if len(messages) <= MAX_FRAME_MESSAGES:
-                return messages
-            reason = f"it holds {len(messages)} messages"
+            return decode_entry(frame)
         except ValueError as error:
-            reason = str(error)
-        if not self.undecodable_entries:
-            log.error("Log entry %s cannot be read and is left out (others are not logged): %s", log_id, reason)
+            if not self.undecodable_entries:
+                log.error("Log entry %s cannot be read and is left out (others are not logged): %s", log_id, error)  # noqa: TRY400
         self.undecodable_entries += 1
         return []
 

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.projector.grouping import CHUNK_MESSAGES, GROUP_MESSAGES, DeviceGroups, FleetTotals
-from store.model import DeviceNaming, Message, MessageId, decode_frame
+from store.model import START, DeviceNaming, Message, MessageId, decode_frame
 from store.schema import MINUTE_MS
-from store.views import START, DeviceWrite
+
+if TYPE_CHECKING:
+    from store.views import DeviceWrite
 
 NAMING = DeviceNaming(("devices/{device}/#",))
 Samples = dict[tuple[str, str, int], list[int]]

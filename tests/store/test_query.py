@@ -12,9 +12,9 @@ from store import schema
 from store.connection import connect, connect_async
 from store.history import topic_matches
 from store.link import StoreLink
-from store.model import DeviceNaming, Message, MessageId, encode_frame
+from store.model import START, DeviceNaming, Message, MessageId, encode_frame
 from store.query import Query
-from store.views import START, Views
+from store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

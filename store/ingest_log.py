@@ -1,0 +1,74 @@
+"""Read the ingest log in order, by whoever holds a lease: the projector, and each outlet, with a lease of its own (async).
+
+A lease saves work; nothing relies on it. The client given should not retry by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from store import schema
+from store.model import MAX_FRAME_MESSAGES, Message, MessageId, decode_frame
+from store.scripting import ScriptRunner, load_script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from store.cluster_link import ClusterLink
+    from store.link import StoreLink
+
+    Entry = tuple[bytes, bytes | None]
+    """Id and frame; no frame where an entry has no field `f`."""
+
+READ_BYTES = 2 * 1024 * 1024  # in one round: several thousand messages, so that a device's share of them pays
+READ_ENTRIES = 2000
+
+
+class IngestLog:
+    """The log, for one reader of it. Every method raises redis.RedisError or OSError when the store does not answer."""
+
+    def __init__(self, client: Redis, link: StoreLink | ClusterLink, lease: str) -> None:
+        """`lease`: the key under which readers of this kind agree who of them reads."""
+        self._run = ScriptRunner(client, link).run
+        self._redis: Any = client  # redis-py types a command for both of its kinds of client at once
+        self._lease = lease
+        self._take = load_script("lease")
+        self._release = load_script("release")
+        self._read = load_script("read")
+
+    async def take_lease(self, node_id: str, ttl_ms: int) -> bool:
+        """Take or renew the right to read; False if another node has it."""
+        (held,) = await self._run([(self._take, [self._lease], [node_id, ttl_ms])])
+        return bool(held)
+
+    async def release_lease(self, node_id: str) -> None:
+        """Give up the right to read, if the node has it."""
+        await self._run([(self._release, [self._lease], [node_id])])
+
+    async def read(self, after: MessageId) -> list[Entry]:
+        """Return the entries after the one of `after`: READ_BYTES and a few entries at most."""
+        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, READ_BYTES, READ_ENTRIES])])
+        return [(log_id, _frame(fields)) for log_id, fields in entries]
+
+    async def await_entry(self, after: MessageId, block_ms: int) -> None:
+        """Return when the log has an entry after the one of `after`, or after `block_ms`. Holds one connection."""
+        await self._redis.execute_command(
+            "XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", schema.LOG, after.log_id
+        )  # fmt: skip
+
+
+def fills_a_read(entries: list[Entry]) -> bool:
+    """Whether the reader of these is behind: there is about as much as it can read at once."""
+    return len(entries) >= READ_ENTRIES or sum(len(frame or b"") for _, frame in entries) > READ_BYTES // 2
+
+
+def decode_entry(frame: bytes | None) -> list[Message]:
+    """Return the messages of an entry. Raises ValueError where it holds none that can be read."""
+    messages = decode_frame(frame or b"")
+    if len(messages) > MAX_FRAME_MESSAGES:
+        raise ValueError(f"it holds {len(messages)} messages")
+    return messages
+
+
+def _frame(fields: list[bytes]) -> bytes | None:
+    return fields[1] if len(fields) > 1 and fields[0] == schema.LOG_FIELD.encode() else None
