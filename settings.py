@@ -299,6 +299,34 @@ TABLE: tuple[Setting, ...] = (
         "bytes",
         used_by=TCP,
     ),
+    Setting(
+        "LONG_HISTORY_AGE_S",
+        _between(0, 2_147_483_647),
+        str(365 * 86_400),
+        "Age to which MongoDB keeps messages; 0: for ever.",
+        "s",
+    ),
+    Setting(
+        "LONG_HISTORY_MESSAGES",
+        _between(0, 1_000_000_000),
+        "0",
+        "Messages that MongoDB keeps for each device; 0: any number.",
+        "messages",
+    ),
+    Setting(
+        "LONG_HISTORY_BYTES",
+        _between(0, 1024 * 1024 * GIB),
+        "0",
+        "Messages that MongoDB keeps in all, as the uncompressed size of their documents; the oldest go. 0: any size.",
+        "bytes",
+    ),
+    Setting(
+        "LONG_ROLLUP_AGE_S",
+        _between(0, 2_147_483_647),
+        str(3650 * 86_400),
+        "Age to which MongoDB keeps hour and day rollups; 0: for ever.",
+        "s",
+    ),
     # --- bounds on what one client, and all of them, can use
     Setting(
         "MAX_CONNECTIONS", _between(1, 1_000_000), "10000", "Network connections at once.", "connections", used_by=TCP

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from settings import Settings
     from store.documents import Document
 
+pytest.register_assert_rewrite("recount")
+
 
 @pytest.fixture
 def settings(redis_url: str, mongo_url: str) -> Settings:
