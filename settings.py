@@ -295,7 +295,7 @@ TABLE: tuple[Setting, ...] = (
         "LOG_MAX_BYTES",
         _between(1 * MIB, 64 * GIB),
         str(64 * MIB),
-        "Ingest log not yet projected at which the broker slows its publishers.",
+        "Ingest log that views or MongoDB have not taken yet, at which the broker slows its publishers.",
         "bytes",
         used_by=TCP,
     ),

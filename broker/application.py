@@ -37,10 +37,10 @@ from settings import SettingsError
 from store.commit_log import COMMIT, CommitLog
 from store.connection import connect, connect_async
 from store.link import LinkDownError, StoreLink
+from store.log_trimming import LogTrimming
 from store.model import DeviceNaming
 from store.query import Query
 from store.retained import RetainedMessages
-from store.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -148,7 +148,7 @@ class Application:
         )
         self._membership.routes = self._broker.routes
         self._membership.clients = Handover(self._broker, self._node_id, self._link)
-        self._lag = Lag(Views(self._new_client(), settings, self._link), wall_ms)
+        self._lag = Lag(LogTrimming(self._new_client(), settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
             CommitLog(
@@ -216,7 +216,7 @@ class Application:
                 log.warning("Store: %s", warning)
 
     def _is_held(self) -> bool:
-        """Whether commits have to wait: for what other nodes want, or for views that lag too far behind."""
+        """Whether commits have to wait: for what other nodes want, or for views or a long history that lag too far behind."""
         return not self._membership.has_joined.is_set() or self._lag.bytes > self._settings.log_max_bytes
 
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:

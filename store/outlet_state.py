@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from settings import Settings
 
 MONGODB = "mongodb"
+HOLDING_OUTLETS = frozenset({MONGODB})
+"""Outlets that hold the log: what they have not taken stays there, and publishers are slowed when it grows too long."""
 
 
 class OutletSize(NamedTuple):

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from store.link import StoreLink
 
 LOG_ENTRY_BYTES = 32  # what an entry takes besides its frame, about
-MEMORY_SAMPLES = 1000  # stream nodes that MEMORY USAGE looks at; about 1 ms at most
 INDEX_MEMBERS = 256
 RATE_KEPT_S = 2 * 3600
 
@@ -90,13 +89,6 @@ class FleetWrite:
     slots: dict[int, int]
 
 
-class Backlog(NamedTuple):
-    """What is not projected yet: when its oldest entry was committed (None: nothing waits), and its bytes, about."""
-
-    oldest_ms: int | None
-    bytes: int
-
-
 class Views:
     """The views of one store. Every method raises redis.RedisError or OSError when the store does not do it."""
 
@@ -152,24 +144,6 @@ class Views:
         limits = [self._settings.log_keep_bytes, now_ms // 1000 - RATE_KEPT_S]
         (answer,) = await self._run([(self._fleet, [schema.FLEET, schema.FLEET_RATE], [blob, *limits])])
         return None if answer is None else _id(answer)
-
-    async def trim_log(self) -> None:
-        """Cut off the log's old end: what is projected, but for the last LOG_KEEP_BYTES (at least half of them)."""
-        before = await self._redis.hget(schema.FLEET, "trim")
-        if before is not None:
-            await self._redis.execute_command("XTRIM", schema.LOG, "MINID", "~", _id(before).log_id, "LIMIT", 0)
-
-    async def backlog(self) -> Backlog:
-        """Look how much of the log is not projected; the same on every node, whoever projects."""
-        fields = await self._redis.hmget(schema.FLEET, ["position", "log_bytes", "trim_bytes"])
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xrange(schema.LOG, min=f"({_id(fields[0]).log_id}", count=1)
-        pipeline.execute_command("MEMORY USAGE", schema.LOG, "SAMPLES", MEMORY_SAMPLES)
-        waiting, used_bytes = await pipeline.execute()
-        if not waiting:
-            return Backlog(None, 0)
-        behind = int(fields[1] or 0) - int(fields[2] or 0)
-        return Backlog(int(waiting[0][0].partition(b"-")[0]), max(0, (used_bytes or 0) - behind))
 
 
 def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:

@@ -1,4 +1,4 @@
-"""How far the views are behind the log: the same for every process that looks, whoever projects."""
+"""How far the views, and outlets that hold the log, are behind it: the same for every process that looks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.views import Views
+    from store.log_trimming import LogTrimming
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +19,18 @@ MEASURE_S = 0.5
 
 
 class Lag:
-    """`ms`: age of the oldest message that the views do not show; `bytes`: how much of the log that is, about.
+    """`ms`: age of the oldest message that the views do not show; `bytes`: how much of the log waits for them, or for an
+    outlet that holds it, about.
 
     Both as last measured, about MEASURE_S ago.
     """
 
-    def __init__(self, views: Views, now_ms: Callable[[], int]) -> None:
+    def __init__(self, trimming: LogTrimming, now_ms: Callable[[], int]) -> None:
         self.ms = 0
         self.bytes = 0
-        self._views = views
+        self._trimming = trimming
         self._now_ms = now_ms
         self._due_s = 0.0
-
-    def none(self) -> None:
-        """Note that the views show everything."""
-        self.ms = self.bytes = 0
 
     async def measure_if_due(self) -> bool:
         """Measure if the last time is long enough ago; return whether it was. Raises redis.RedisError."""
@@ -41,7 +38,7 @@ class Lag:
         if now_s < self._due_s:
             return False
         self._due_s = now_s + MEASURE_S
-        backlog = await self._views.backlog()
+        backlog = await self._trimming.backlog()
         self.ms = 0 if backlog.oldest_ms is None else max(0, self._now_ms() - backlog.oldest_ms)
         self.bytes = backlog.bytes
         return True

@@ -19,6 +19,7 @@ from broker.projector.lag import Lag
 from store import schema
 from store.cluster_link import views_link
 from store.ingest_log import IngestLog, decode_entry, fills_a_read
+from store.log_trimming import LogTrimming
 from store.model import START, DeviceNaming, Message, MessageId
 from store.views import Views
 
@@ -55,7 +56,8 @@ class Projector:
         self._link = views_link(client, settings)
         self._log = IngestLog(client, self._link, schema.PROJECTOR)
         self._views = Views(client, settings, self._link)
-        self._lag = Lag(self._views, now_ms)
+        self._trimming = LogTrimming(client, settings, self._link)
+        self._lag = Lag(self._trimming, now_ms)
         self._naming = DeviceNaming(settings.device_topics)
         self._node_id = node_id
         self._now_ms = now_ms
@@ -72,7 +74,7 @@ class Projector:
 
     @property
     def lag_bytes(self) -> int:
-        """How much of the log the views do not show, about, as last seen."""
+        """How much of the log waits for views, or for outlets that hold it, about, as last seen."""
         return self._lag.bytes
 
     async def catch_up(self) -> None:
@@ -143,11 +145,10 @@ class Projector:
         if position is None:
             position = self._position = await self._views.position()
         entries = await self._log.read(position)
+        await self._measure()
         if not entries:
-            self._lag.none()
             return False
         self._is_behind = fills_a_read(entries)
-        await self._measure()
         groups, totals = self._group(position, entries)
         self._position = None  # until all is written
         if not await self._apply_groups(groups.all):
@@ -196,9 +197,9 @@ class Projector:
         return True
 
     async def _measure(self) -> None:
-        """Now and then, look how far the views are behind, and cut off the log's old end."""
+        """Now and then, look how far who reads the log is behind, and cut off its old end: also while nothing comes."""
         if await self._lag.measure_if_due() and self._holds_lease:
-            await self._views.trim_log()
+            await self._trimming.trim()
 
 
 def _trips(groups: list[DeviceGroup]) -> Iterator[list[DeviceGroup]]:
