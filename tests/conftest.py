@@ -1,6 +1,7 @@
 """Fixtures that every room shares: a real Valkey and a real MongoDB server for each test process, empty for each test.
 
 TEST_MONGO_URL names another MongoDB to test with; each test then has a database of its own there.
+Whatever a test sends to MongoDB has to be known to MongoDB 4.0, or the test fails (`commands_seen`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,28 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pymongo
+import pymongo.monitoring
 import pytest
 import redis
+from commands_seen import CommandsSeen
 
 from local.mongodb import EmbeddedMongoDB
 from local.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+MONGO_COMMANDS = CommandsSeen()
+pymongo.monitoring.register(MONGO_COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def mongo_commands() -> Iterator[CommandsSeen]:
+    """What this process has sent to MongoDB; nothing of it newer than 4.0."""
+    yield MONGO_COMMANDS
+    problems, MONGO_COMMANDS.problems = MONGO_COMMANDS.problems, []
+    assert not problems
 
 
 @pytest.fixture(scope="session")
