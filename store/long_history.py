@@ -6,7 +6,7 @@ Every write may be repeated as it is, and returns when it is durable on a majori
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from store.documents import Document
 
+    Write = TypeVar("Write")
+
 DUPLICATE_KEY = 11000
-DEVICES_A_READ = 1000
+COMMAND_WRITES = 500  # in one command, so that a slow server has done them long before a time-out
 
 Aggregate = tuple[float, float, float, int]
 """Min, max, sum and count of a field's numbers in an hour or a day."""
@@ -66,12 +68,13 @@ class LongHistory:
         self._messages = database[MESSAGES]
         self._rollups = database[ROLLUPS]
 
-    async def insert(self, documents: Iterable[bytes]) -> None:
+    async def insert(self, documents: Sequence[bytes]) -> None:
         """Insert the documents, in BSON, that are not there yet."""
-        try:
-            await self._messages.insert_many([RawBSONDocument(each) for each in documents], ordered=False)
-        except BulkWriteError as error:
-            _duplicates(error)
+        for some in _parts(documents):
+            try:
+                await self._messages.insert_many([RawBSONDocument(each) for each in some], ordered=False)
+            except BulkWriteError as error:
+                _duplicates(error)
 
     async def apply_rollups(self, writes: Sequence[RollupWrite]) -> dict[RollupKey, RollupState]:
         """Apply each write, of a document of its own, whole or not at all.
@@ -79,11 +82,13 @@ class LongHistory:
         Returns what the documents have whose writes were refused: leave out the messages that are applied there and the
         fields that it has no room for, and apply the rest.
         """
-        try:
-            await self._rollups.bulk_write([_update(write) for write in writes], ordered=False)
-        except BulkWriteError as error:
-            return await self._states([writes[index].key for index in _duplicates(error)])
-        return {}
+        refused: dict[RollupKey, RollupState] = {}
+        for some in _parts(writes):
+            try:
+                await self._rollups.bulk_write([_update(write) for write in some], ordered=False)
+            except BulkWriteError as error:
+                refused |= await self._states([some[index].key for index in _duplicates(error)])
+        return refused
 
     async def _states(self, keys: list[RollupKey]) -> dict[RollupKey, RollupState]:
         states = dict.fromkeys(keys, RollupState())
@@ -91,12 +96,14 @@ class LongHistory:
         for device, unit, start_ms in keys:
             devices.setdefault((unit, start_ms), []).append(device)
         for (unit, start_ms), some in devices.items():
-            for first in range(0, len(some), DEVICES_A_READ):
-                pipeline = _states_pipeline(some[first : first + DEVICES_A_READ], unit, start_ms)
-                async for found in await self._rollups.aggregate(pipeline):
-                    key = RollupKey(found["device"], unit, start_ms)
-                    states[key] = RollupState(found["position"], frozenset(found["names"]))
+            async for found in await self._rollups.aggregate(_states_pipeline(some, unit, start_ms)):
+                key = RollupKey(found["device"], unit, start_ms)
+                states[key] = RollupState(found["position"], frozenset(found["names"]))
         return states
+
+
+def _parts(writes: Sequence[Write]) -> Iterable[Sequence[Write]]:
+    return (writes[start : start + COMMAND_WRITES] for start in range(0, len(writes), COMMAND_WRITES))
 
 
 def _update(write: RollupWrite) -> UpdateOne:

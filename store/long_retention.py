@@ -65,4 +65,5 @@ class LongBounds:
 
 
 def _sort(matching: Document) -> list[tuple[str, int]]:
+    # With the device it cannot be the index of `_id` alone, which would go through other devices' messages.
     return [("device", 1), ("_id", 1)] if "device" in matching else [("_id", 1)]
