@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 LAST_MS = 253_402_300_799_999  # of the year 9999
 ROLLUP_TRIES = 8
+CLOSE_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,10 @@ class LongHistoryOutlet:
             await asyncio.gather(keeping, return_exceptions=True)
         database, self._database = self._database, None
         if database is not None:
-            await database.client.close()
+            try:
+                await asyncio.wait_for(database.client.close(), CLOSE_S)
+            except TimeoutError:  # MongoDB does not answer to a good-bye; there is none to say the second time
+                await database.client.close()
 
     def _set_size(self, size: OutletSize) -> None:
         self.size = size

@@ -33,6 +33,7 @@ RENEW_S = 1.0  # also how often the others look whether the lease is free
 BLOCK_MS = 250
 PACE_S = 1.0
 BACKOFF_S = (0.05, 5.0)
+PYMONGO_DETAILS = " (configured timeouts"  # which is longer than what happened
 SAY_S = 10.0  # how often an outlet without messages says that it is there
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class OutletRunner:
         self._is_failing = False
 
     async def _failed(self, error: Exception) -> None:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".partition(PYMONGO_DETAILS)[0].split())
         if not self._is_failing:
             log.warning("Outlet %s is not written to, the log waits: %s", self._outlet.name, reason)
         self._is_failing, self._say_at_s = True, 0.0
