@@ -20,7 +20,7 @@ from store.model import START, DeviceNaming, MessageId
 from store.outlet_progress import OutletProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from redis.asyncio import Redis
 
@@ -106,27 +106,35 @@ class OutletRunner:
 
     async def _write(self, entries: list[Entry]) -> None:
         """Write entries, and only then note where they end."""
-        messages, end = self._messages(entries)
-        for start in range(0, len(messages), BATCH_MESSAGES):
-            await self._while_leased(self._outlet.write(messages[start : start + BATCH_MESSAGES]))
-        await self._note(end, len(messages))
+        for messages, end in self._batches(entries):
+            for start in range(0, len(messages), BATCH_MESSAGES):  # one entry can have more
+                await self._while_leased(self._outlet.write(messages[start : start + BATCH_MESSAGES]))
+            await self._note(end, len(messages))
 
-    def _messages(self, entries: list[Entry]) -> tuple[list[LoggedMessage], MessageId]:
-        """Return the messages of log entries, and the id at which the last entry ends."""
-        logged: list[LoggedMessage] = []
-        end, device_of = START, self._naming.device_of
+    def _batches(self, entries: list[Entry]) -> Iterator[tuple[list[LoggedMessage], MessageId]]:
+        """Yield messages of whole entries, BATCH_MESSAGES or those of one entry, and the id at which they end."""
+        batch: list[LoggedMessage] = []
+        end = START
         for log_id, frame in entries:
-            try:
-                messages = decode_entry(frame)
-            except ValueError as error:
-                messages = []
-                self._tell_of_entry(log_id, error)
+            messages = self._logged(log_id, frame)
+            if batch and len(batch) + len(messages) > BATCH_MESSAGES:
+                yield batch, end
+                batch = []
+            batch += messages
             end = MessageId.of(log_id, max(0, len(messages) - 1))
-            logged += [
-                (MessageId.of(log_id, index), device_of(message.topic_name, message.client_id), message)
-                for index, message in enumerate(messages)
-            ]
-        return logged, end
+        yield batch, end
+
+    def _logged(self, log_id: bytes, frame: bytes | None) -> list[LoggedMessage]:
+        """Return the messages of an entry; none if it cannot be read."""
+        try:
+            messages = decode_entry(frame)
+        except ValueError as error:
+            self._tell_of_entry(log_id, error)
+            return []
+        return [
+            (MessageId.of(log_id, index), self._naming.device_of(message.topic_name, message.client_id), message)
+            for index, message in enumerate(messages)
+        ]
 
     def _tell_of_entry(self, log_id: bytes, error: ValueError) -> None:
         if not self._has_told_of_entry:

@@ -11,7 +11,15 @@ from settings import TABLE
 from web.api.openapi import document
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/platform.md", "docs/settings.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/platform.md",
+    "docs/settings.md",
+    "docs/storage.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

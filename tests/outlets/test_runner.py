@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
-from ingest import now_ms, publish, reading, running, until
+from ingest import START_MS, commit, now_ms, publish, reading, running, until
 
 from broker.outlets.long_history import LongHistoryOutlet
 from store import schema
 from store.documents import read_document
+from store.model import Message
 from store.mongo import MESSAGES
 from store.outlet_state import MONGODB, outlet_states
 
@@ -62,3 +64,15 @@ async def test_an_unreadable_entry_is_left_out(
     async with running(LongHistoryOutlet(settings), settings):
         await until(lambda: count(database) == 20)
     assert caplog.text.count("cannot be read") == 1
+
+
+async def test_an_entry_of_any_size_is_written_whole(
+    store: redis.Redis, settings: Settings, database: Database[Document]
+) -> None:
+    sizes = (1, 5000, 30, 4000, 90, 6)
+    for first, size in zip(itertools.accumulate(sizes, initial=0), sizes, strict=False):
+        commit(store, [Message("devices/a/up", "c", START_MS, 0, b"no. %d" % n) for n in range(first, first + size)])
+    async with running(LongHistoryOutlet(settings), settings):
+        await until(lambda: outlet_states(store, settings, now_ms())[0].written == sum(sizes))
+    found = [document["payload"] for document in database[MESSAGES].find().sort("_id", 1)]
+    assert found == [f"no. {n}" for n in range(sum(sizes))]
