@@ -301,7 +301,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "LONG_HISTORY_AGE_S",
-        _between(0, 2_147_483_647),
+        _between(0, 50 * 365 * 86_400),
         str(365 * 86_400),
         "Age to which MongoDB keeps messages; 0: for ever.",
         "s",
@@ -322,7 +322,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "LONG_ROLLUP_AGE_S",
-        _between(0, 2_147_483_647),
+        _between(0, 50 * 365 * 86_400),
         str(3650 * 86_400),
         "Age to which MongoDB keeps hour and day rollups; 0: for ever.",
         "s",

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-FOR_EVER_S = 2_147_483_647
-"""The longest age of a TTL index. There always is one: MongoDB 4.0 cannot make one of a plain index."""
+FOR_EVER_S = 50 * 365 * 86_400
+"""Age of a TTL index that deletes nothing; there always is one, because MongoDB 4.0 cannot make one of a plain index.
+Before 6.1 an age may not reach back beyond 1970."""
 
 LONGEST_SPAN_S = 31 * 86_400
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from store.documents import Document
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+MAX_DEVICE_BYTES = 900  # an index entry of MongoDB 4.0 holds 1024, with the `_id`
 LAST_MS = 253_402_300_799_999  # of the year 9999
 ROLLUP_TRIES = 8
 CLOSE_S = 1.0
@@ -115,6 +116,8 @@ class LongHistoryOutlet:
 
 def _bson(message: LoggedMessage) -> bytes:
     """Return the document of a message. Raises ValueError, OverflowError or BSONError where MongoDB could not take it."""
+    if len(message[1].encode()) > MAX_DEVICE_BYTES:
+        raise ValueError("its device's name is too long")
     if not 0 <= message[2].received_ms <= LAST_MS:
         raise ValueError(f"its time is {message[2].received_ms} ms")
     document = bson.encode(document_of(*message))

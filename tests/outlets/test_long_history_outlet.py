@@ -126,7 +126,9 @@ async def test_the_fields_of_a_rollup_are_bounded(outlet: LongHistoryOutlet, dat
     assert counts == {f"f{n}": 1 for n in range(MAX_FIELDS - 1)}
 
 
-@pytest.mark.parametrize("path", ["$set", "", "a.b", "$", "0", "a\0b", "_id", "__proto__", "\u2205", "é", "."])
+@pytest.mark.parametrize(
+    "path", ["$set", "", "a.b", "$", "0", "a\0b", "_id", "__proto__", "\u2205", "é", ".", "x" * 128]
+)
 async def test_any_name_of_a_field_is_taken(outlet: LongHistoryOutlet, database: Database[Document], path: str) -> None:
     messages = logged([numbers("a", START_MS + n, **{path: n}) for n in range(4)])
     await outlet.write(messages[:2])
@@ -141,8 +143,9 @@ async def test_any_name_of_a_field_is_taken(outlet: LongHistoryOutlet, database:
         Message("devices/a/up", "c", 1 << 60, 0, b"1"),
         Message("devices/a/up", "c", -5, 0, b"1"),
         Message("devices/a/up", "c", START_MS, 0, bytes(17_000_000)),
+        Message("devices/" + 250 * "\U0001f600" + "/up", "c", START_MS, 0, b"1"),
     ],
-    ids=["no date", "a year nobody has", "before all time", "too large"],
+    ids=["no date", "a year nobody has", "before all time", "too large", "a name of 1000 bytes"],
 )
 async def test_what_cannot_be_a_document_is_counted_and_blocks_nothing(
     outlet: LongHistoryOutlet, database: Database[Document], bad: Message, caplog: pytest.LogCaptureFixture
