@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from store.address import parse_address
+from store.influx_address import parse_influx_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +88,23 @@ def _mongo_url(value: str) -> str:
     return value
 
 
+def _influx_url(value: str) -> str:
+    parse_influx_url(value)
+    return value
+
+
+def _influx_token(value: str) -> str:
+    if not re.fullmatch("[!-~]+", value):
+        raise ValueError("a token has no spaces and no characters beyond ASCII")
+    return value
+
+
+def _measurement(value: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError("use letters, digits, '.', '-' and '_', and begin with a letter or a digit")
+    return value
+
+
 def _pem(value: str) -> str:
     """Return PEM text; what does not look like it is the path of a file that holds it."""
     if "-----BEGIN" in value:
@@ -156,6 +174,17 @@ TABLE: tuple[Setting, ...] = (
         is_secret=True,
         aliases=("SCALINGO_MONGO_URL",),
     ),
+    Setting(
+        "INFLUX_URL",
+        _influx_url,
+        "",
+        "InfluxDB to write to as well, where it is set: http://USER:PASSWORD@HOST:PORT/DATABASE for 1.x (the platform's "
+        "add-on sets SCALINGO_INFLUX_URL), http://HOST:PORT?org=ORG&bucket=BUCKET for 2.x; https with TLS.",
+        is_secret=True,
+        aliases=("SCALINGO_INFLUX_URL",),
+    ),
+    Setting("INFLUX_TOKEN", _influx_token, "", "Token for InfluxDB 2.x.", is_secret=True, used_by=TCP),
+    Setting("INFLUX_MEASUREMENT", _measurement, "messages", "Measurement that points are written to.", used_by=TCP),
     Setting("TCP_URL", _text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."),
     Setting("CONTAINER", _text, "", "Name of this container; the platform sets it.", used_by=TCP),
     Setting("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "How much the processes log."),
@@ -538,7 +567,8 @@ def load(environ: Mapping[str, str], process: Process) -> Settings:
             shown = "its value" if setting.is_secret or "\n" in text else repr(text)
             problems.append(f"{setting.name}: {shown} cannot be used: {error}.")
     if process == "tcp":
-        problems += _credential_problems(values) + _tls_problems(values) + _size_problems(values)
+        problems += _credential_problems(values) + _tls_problems(values)
+        problems += _size_problems(values) + _influx_problems(values)
     if problems:
         raise SettingsError(problems)
     return Settings(values)
@@ -562,6 +592,13 @@ def _size_problems(values: Mapping[str, Any]) -> list[str]:
         return []
     most = f"MAX_PACKET_BYTES: with MONGO_URL it can be {MAX_DOCUMENT_PAYLOAD_BYTES} at most"
     return [f"{most}, or a message might not fit into a document of MongoDB."]
+
+
+def _influx_problems(values: Mapping[str, Any]) -> list[str]:
+    url = values.get("influx_url")
+    if url and parse_influx_url(url).needs_token and values.get("influx_token") == "":
+        return ["INFLUX_TOKEN is not set, but INFLUX_URL names a bucket: InfluxDB 2.x wants a token."]
+    return []
 
 
 def _tls_problems(values: Mapping[str, Any]) -> list[str]:

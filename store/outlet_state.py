@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 MONGODB = "mongodb"
+INFLUXDB = "influxdb"
 HOLDING_OUTLETS = frozenset({MONGODB})
 """Outlets that hold the log: what they have not taken stays there, and publishers are slowed when it grows too long."""
 
@@ -50,7 +51,7 @@ class OutletState:
 
 def outlet_names(settings: Settings) -> list[str]:
     """Return the outlets that the settings ask for."""
-    return [name for name, url in ((MONGODB, settings.mongo_url),) if url]
+    return [name for name, url in ((MONGODB, settings.mongo_url), (INFLUXDB, settings.influx_url)) if url]
 
 
 def outlet_states(client: Redis, settings: Settings, now_ms: int) -> list[OutletState]:

@@ -115,6 +115,17 @@ BAD_VALUES = [
     ("REDIS_URL", "redis+cluster://one:1,two:x", "a port has to be a number up to 65535"),
     ("REDIS_URL", "redis+sentinel://one:1,two:2", "name the master that the Sentinels watch"),
     ("REDIS_URL", "redis+sentinel://one/name/x", "only the number of a database may follow"),
+    ("INFLUX_URL", "influx:8086/db", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://user:hidden-5@host:8086", "or http://HOST:PORT?org=ORG&bucket=BUCKET"),
+    ("INFLUX_URL", "http://host:8086/a/b", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://host:8086/db?bucket=b&org=o", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://host:8086?bucket=b", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://host:x/db", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://ho st:8086/db", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_URL", "http://ho..st:8086/db", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("INFLUX_TOKEN", "a b", "a token has no spaces"),
+    ("INFLUX_MEASUREMENT", "_internal", "begin with a letter or a digit"),
+    ("INFLUX_MEASUREMENT", "a,b", "use letters, digits"),
     ("MAX_PACKET_BYTES", "268435461", "use a whole number from 128 to 268435460"),
 ]
 
