@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.outlets.influxdb import InfluxOutlet
 from broker.outlets.long_history import LongHistoryOutlet
-from store.outlet_state import MONGODB, outlet_names
+from store.outlet_state import INFLUXDB, MONGODB, outlet_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from broker.outlets.outlet import Outlet
     from settings import Settings
 
-KINDS: dict[str, Callable[[Settings], Outlet]] = {MONGODB: LongHistoryOutlet}
+KINDS: dict[str, Callable[[Settings], Outlet]] = {MONGODB: LongHistoryOutlet, INFLUXDB: InfluxOutlet}
 
 
 def configured_outlets(settings: Settings) -> list[Outlet]:

@@ -19,7 +19,7 @@ from store.mongo import PLATFORM_CA, PLATFORM_DOMAIN
 if TYPE_CHECKING:
     from store.influx_address import InfluxAddress
 
-NETWORK_TIMEOUT_S = 10.0
+NETWORK_TIMEOUT_S = 20.0
 MAX_ANSWER_BYTES = 64 * 1024
 GZIP_LEVEL = 1
 GZIPPED = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}

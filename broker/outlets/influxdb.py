@@ -15,13 +15,14 @@ from broker.outlets.influx_answers import ADVICE_1, ADVICE_2
 from broker.outlets.influx_connection import InfluxConnection
 from broker.outlets.line_protocol import points
 from store.influx_address import parse_influx_url
+from store.outlet_state import INFLUXDB, OutletSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.outlets.influx_answers import Answer
+    from broker.outlets.outlet import LoggedMessage
     from settings import Settings
-    from store.model import Message, MessageId
 
 REQUEST_TIMEOUT_S = 30.0
 BODY_BYTES = 1024 * 1024  # of one request before compression, and a point: far below what InfluxDB takes
@@ -38,10 +39,10 @@ class NotWritten(Exception):  # noqa: N818  it says what happened
 class InfluxOutlet:
     """`refused`: points that InfluxDB does not take, since this process started."""
 
-    name = "influxdb"
-    holds_log = False
+    name = INFLUXDB
 
     def __init__(self, settings: Settings) -> None:
+        self.size = OutletSize()  # unknown
         self.refused = 0
         self._address = parse_influx_url(settings.influx_url)
         self._measurement = settings.influx_measurement
@@ -61,7 +62,7 @@ class InfluxOutlet:
         if not answer.is_good and answer.status != 400:  # 400: 2.x has looked at the rest, and wants points
             raise self._failure(answer)
 
-    async def write(self, messages: list[tuple[MessageId, str, Message]]) -> None:
+    async def write(self, messages: list[LoggedMessage]) -> None:
         """Write a point for each message that has fields. Writing it again changes nothing. Raises NotWritten."""
         for lines in _bodies(points(self._measurement, messages)):
             await self._write(lines)
@@ -84,15 +85,17 @@ class InfluxOutlet:
             raise self._failure(answer)
 
     async def _post(self, target: str, body: bytes = b"") -> Answer:
-        deadline = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self._connection.abort)
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(REQUEST_TIMEOUT_S, self._connection.abort)
         try:
             return await asyncio.to_thread(self._connection.post, target, body)
         except asyncio.CancelledError:
             self._connection.abort()
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise NotWritten(f"InfluxDB at {self._address.server} gives no answer ({reason})") from error
+            is_late = loop.time() >= deadline.when()
+            reason = f"not within {REQUEST_TIMEOUT_S:g} s" if is_late else str(error) or type(error).__name__
+            raise NotWritten(f"InfluxDB at {self._address.server} gives no answer: {reason}") from error
         finally:
             deadline.cancel()
 
