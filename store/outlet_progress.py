@@ -36,6 +36,10 @@ class OutletProgress:
         """Note that the log is written up to `position`, which only moves forward: `messages` more than before."""
         await self._say(position, messages, "", size, now_ms)
 
+    async def lost(self, messages: int) -> None:
+        """Note that the outlet will never have some messages, though the log is written past them."""
+        await self._redis.hincrby(self._key, "lost", messages)
+
     async def failed(self, error: str, size: OutletSize, now_ms: int) -> None:
         """Note why nothing is written now."""
         await self._say(START, 0, error[:MAX_ERROR_LENGTH], size, now_ms)

@@ -32,8 +32,8 @@ class OutletState:
     """`position`: id of the last message written (None: none yet); `lag_ms`: age of the oldest message that waits.
 
     `error`: why it does not write now, in words (empty: it does), since `error_since_ms`. `lost`: messages that went by
-    it. `documents`, `bytes` (uncompressed) and `stored_bytes` (on its disk): what it holds, as it last looked; 0 where
-    unknown. `updated_ms`: when it last said anything (0: never).
+    it, or that it does not take. `documents`, `bytes` (uncompressed) and `stored_bytes` (on its disk): what it holds, as
+    it last looked; 0 where unknown. `updated_ms`: when it last said anything (0: never).
     """
 
     name: str

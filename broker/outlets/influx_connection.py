@@ -1,6 +1,7 @@
 """One HTTP connection to InfluxDB, for a thread: it blocks. Kept open between requests, and opened again when it broke.
 
-Bounded: each wait for the network by NETWORK_TIMEOUT_S, what is read of an answer by MAX_ANSWER_BYTES. TLS is verified.
+Bounded: each wait for the network by CONNECT_TIMEOUT_S or NETWORK_TIMEOUT_S, what is read of an answer by
+MAX_ANSWER_BYTES. TLS is verified.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from store.mongo import PLATFORM_CA, PLATFORM_DOMAIN
 if TYPE_CHECKING:
     from store.influx_address import InfluxAddress
 
+CONNECT_TIMEOUT_S = 5.0
 NETWORK_TIMEOUT_S = 20.0
 MAX_ANSWER_BYTES = 64 * 1024
 GZIP_LEVEL = 1
@@ -35,10 +37,10 @@ class InfluxConnection:
         self._http: http.client.HTTPConnection
         if address.is_tls:
             self._http = http.client.HTTPSConnection(
-                address.host, address.port, timeout=NETWORK_TIMEOUT_S, context=_tls_context(address.host)
+                address.host, address.port, timeout=CONNECT_TIMEOUT_S, context=_tls_context(address.host)
             )
         else:
-            self._http = http.client.HTTPConnection(address.host, address.port, timeout=NETWORK_TIMEOUT_S)
+            self._http = http.client.HTTPConnection(address.host, address.port, timeout=CONNECT_TIMEOUT_S)
 
     def post(self, target: str, body: bytes = b"") -> Answer:
         """Post and return the answer. A connection that broke while it was idle is opened again, once.
@@ -56,7 +58,7 @@ class InfluxConnection:
             return self._request(target, body)
 
     def abort(self) -> None:
-        """Have the request under way fail now; harmless when there is none. While it connects, it goes on."""
+        """Have the request under way fail; harmless when there is none. At once, unless it is still connecting."""
         self._is_aborted = True
         connected = self._http.sock
         if connected is not None:
@@ -70,6 +72,8 @@ class InfluxConnection:
 
     def _request(self, target: str, body: bytes) -> Answer:
         try:
+            if self._http.sock is None:
+                self._connect()
             if body:
                 self._http.request("POST", target, gzip.compress(body, GZIP_LEVEL), {**self._headers, **GZIPPED})
             else:
@@ -78,6 +82,12 @@ class InfluxConnection:
         except BaseException:
             self._http.close()
             raise
+
+    def _connect(self) -> None:
+        self._http.connect()
+        self._http.sock.settimeout(NETWORK_TIMEOUT_S)
+        if self._is_aborted:
+            raise ConnectionAbortedError("given up")
 
     def _answer(self, response: http.client.HTTPResponse) -> Answer:
         text = response.read(MAX_ANSWER_BYTES).decode(errors="replace").strip()

@@ -37,13 +37,13 @@ class NotWritten(Exception):  # noqa: N818  it says what happened
 
 
 class InfluxOutlet:
-    """`refused`: points that InfluxDB does not take, since this process started."""
+    """`left_out` counts points that InfluxDB refuses for good; `size` stays unknown."""
 
     name = INFLUXDB
 
     def __init__(self, settings: Settings) -> None:
-        self.size = OutletSize()  # unknown
-        self.refused = 0
+        self.size = OutletSize()
+        self.left_out = 0
         self._address = parse_influx_url(settings.influx_url)
         self._measurement = settings.influx_measurement
         self._connection = InfluxConnection(self._address, settings.influx_token)
@@ -75,9 +75,9 @@ class InfluxOutlet:
     async def _write(self, lines: list[bytes]) -> None:
         answer = await self._post(self._address.write_target, b"".join(lines))
         if answer.dropped:
-            self._refuse(answer.dropped, answer)
+            self._leave_out(answer.dropped, answer)
         elif answer.is_about_points and len(lines) == 1:
-            self._refuse(1, answer)
+            self._leave_out(1, answer)
         elif answer.is_about_points:
             await self._write(lines[: len(lines) // 2])
             await self._write(lines[len(lines) // 2 :])
@@ -99,12 +99,12 @@ class InfluxOutlet:
         finally:
             deadline.cancel()
 
-    def _refuse(self, points_refused: int, answer: Answer) -> None:
-        if not self.refused:
+    def _leave_out(self, refused: int, answer: Answer) -> None:
+        if not self.left_out:
             log.warning(
                 "InfluxDB refuses points; they are left out and counted (others are not logged): %s", answer.shown
             )
-        self.refused += points_refused
+        self.left_out += refused
 
     def _failure(self, answer: Answer) -> NotWritten:
         self._not_before_s = asyncio.get_running_loop().time() + min(answer.pause_s, LONGEST_PAUSE_S)

@@ -20,7 +20,6 @@ from store.model import INDEX_BITS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker.outlets.outlet import LoggedMessage
     from store.json_fields import Scalar
     from store.model import Message, MessageId
 
@@ -39,7 +38,7 @@ _NAME_ESCAPES = str.maketrans(
 _TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 
-def points(measurement: str, messages: Iterable[LoggedMessage]) -> list[bytes]:
+def points(measurement: str, messages: Iterable[tuple[MessageId, str, Message]]) -> list[bytes]:
     """Return a line, with its line break, for each message that has fields; in the order given.
 
     `measurement` has no character that would need escaping (settings.py sees to it).

@@ -40,14 +40,14 @@ class RefusedError(RuntimeError):
 class LongHistoryOutlet:
     """Writes to the database of MONGO_URL, and keeps what is in it within the settings' bounds while it is open.
 
-    `undocumented`: messages that could not become a document, which the broker's bounds rule out.
+    `left_out`: messages that could not become a document, which the broker's bounds rule out.
     """
 
     name = MONGODB
 
     def __init__(self, settings: Settings) -> None:
         self.size = OutletSize()
-        self.undocumented = 0
+        self.left_out = 0
         self._settings = settings
         self._database: AsyncDatabase[Document] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -98,9 +98,9 @@ class LongHistoryOutlet:
         return documents, documented
 
     def _leave_out(self, message: LoggedMessage, error: Exception) -> None:
-        if not self.undocumented:
+        if not self.left_out:
             log.error("Message %s is left out of MongoDB (others are not logged): %s", message[0], error)
-        self.undocumented += 1
+        self.left_out += 1
 
     async def _apply_rollups(self, groups: list[RollupGroup]) -> None:
         """Apply every group. Some may be applied already, by whoever was here before: leave those messages out."""

@@ -17,12 +17,14 @@ BATCH_MESSAGES = 4096
 class Outlet(Protocol):
     """Written to by one `OutletRunner`, which calls nothing while another call is under way.
 
-    `name`: as in `store.outlet_state`. `size`: what it holds, as it last looked.
+    `name`: as in `store.outlet_state`. `size`: what it holds, as it last looked. `left_out`: messages that it will never
+    take, since it was made.
     Any exception means "not done": the runner calls `close`, waits, and begins again with `open`.
     """
 
     name: str
     size: OutletSize
+    left_out: int
 
     async def open(self) -> None:
         """Connect, and create there what is missing."""

@@ -60,6 +60,7 @@ class OutletRunner:
         self._say_at_s = 0.0
         self._is_failing = False
         self._has_told_of_entry = False
+        self._left_out = 0  # as noted last
 
     async def run(self) -> None:
         """Write until cancelled, whatever the store or the outlet do. Gives up the lease at the end."""
@@ -160,6 +161,9 @@ class OutletRunner:
         """Note that all up to `position` is written, `messages` more than before."""
         await self._progress.wrote(position, messages, self._outlet.size, self._now_ms())
         self._position = position
+        if self._outlet.left_out > self._left_out:
+            await self._progress.lost(self._outlet.left_out - self._left_out)
+            self._left_out = self._outlet.left_out
         self._say_at_s = asyncio.get_running_loop().time() + SAY_S
         if self._is_failing:
             log.info("Outlet %s is written to again", self._outlet.name)
@@ -168,7 +172,7 @@ class OutletRunner:
     async def _failed(self, error: Exception) -> None:
         reason = " ".join(f"{type(error).__name__}: {error}".partition(PYMONGO_DETAILS)[0].split())
         if not self._is_failing:
-            log.warning("Outlet %s is not written to, the log waits: %s", self._outlet.name, reason)
+            log.warning("Outlet %s is not written to: %s", self._outlet.name, reason)
         self._is_failing, self._say_at_s = True, 0.0
         await self._close()
         with contextlib.suppress(redis.RedisError, TimeoutError, OSError):

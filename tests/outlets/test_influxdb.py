@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from broker_process import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from influxdb_server import ADMIN, PASSWORD, USER, InfluxDBServer
@@ -103,7 +106,17 @@ async def test_each_message_is_a_point_and_one_that_comes_again_is_the_same(infl
         await outlet.write(messages)
         await outlet.write(messages[1:])
     assert influxdb.rows(DATABASE) == expected
-    assert outlet.refused == 0
+    assert outlet.left_out == 0
+
+
+async def test_the_query_of_the_documentation_can_be_pasted(influxdb: InfluxDBServer):
+    (query,) = re.findall("^SELECT .*$", (ROOT / "docs" / "influxdb.md").read_text(), re.MULTILINE)
+    now_ms = time.time_ns() // 1_000_000
+    message = Message("devices/d1/t", "client", now_ms, 1, b'{"temperature": 21}')
+    async with outlet_for(url_of(influxdb)) as outlet:
+        await outlet.write([(MessageId(now_ms, 0), "d1", message)])
+    (row,) = influxdb.rows(DATABASE, query)
+    assert row["mean"] == 21
 
 
 async def test_more_than_one_request_holds_arrives_whole(influxdb: InfluxDBServer, monkeypatch: pytest.MonkeyPatch):
@@ -121,7 +134,7 @@ async def test_a_server_that_takes_less_at_once_gets_less_at_once(influxdb: Infl
         await outlet.write(logged(*({"text": f"{number:0256}"} for number in range(2000))))
     (row,) = influxdb.rows(DATABASE, 'SELECT COUNT("text") FROM "messages"')
     assert row["count"] == 2000
-    assert outlet.refused == 0
+    assert outlet.left_out == 0
 
 
 async def test_a_field_of_another_type_is_counted_and_holds_up_nothing(
@@ -136,7 +149,7 @@ async def test_a_field_of_another_type_is_counted_and_holds_up_nothing(
             )
             await outlet.write(logged({"state": "on"}, first=6))
     assert [row.get("state", row.get("other")) for row in influxdb.rows(DATABASE)] == [1, 2, 3, 4]
-    assert outlet.refused == 3
+    assert outlet.left_out == 3
     (record,) = caplog.records
     assert "field type conflict" in record.message
 
@@ -269,7 +282,7 @@ async def test_what_is_written_can_be_read_back(
     fields = {stored_name(name): as_read(value) for name, value in document.items()}
     async with outlet_for(url_of(influxdb), measurement) as outlet:
         await outlet.write(logged(document, device_id=device_id, topic_name=topic_name))
-    assert outlet.refused == 0
+    assert outlet.left_out == 0
     rows = influxdb.rows(DATABASE, f'SELECT * FROM "{measurement}"')
     tags = {"time": RECEIVED_MS * 1e6, "device": stored_tag(device_id), "topic": stored_tag(topic_name)}
     assert [{name: as_read(value) for name, value in row.items()} for row in rows] == [tags | fields]

@@ -77,7 +77,7 @@ async def test_points_refused_among_others_are_counted(server: InfluxDB2Server):
     async with outlet_for(server) as outlet:
         server.replies = [error(422, "unprocessable entity", PARTIAL)]
         await outlet.write(logged(b"1", b"2", b"3"))
-    assert outlet.refused == 2
+    assert outlet.left_out == 2
 
 
 async def test_a_request_refused_for_one_point_is_written_without_it(server: InfluxDB2Server):
@@ -87,7 +87,7 @@ async def test_a_request_refused_for_one_point_is_written_without_it(server: Inf
         server.replies = [refusal, refusal, refusal]  # all four points, the first two, the first
         await outlet.write(logged(b"0", b"1", b"2", b"3"))
     assert server.lines == [line(f"{n}.0", n) for n in (1, 2, 3)]
-    assert outlet.refused == 1
+    assert outlet.left_out == 1
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -104,7 +104,7 @@ async def test_an_overloaded_server_gets_the_points_again_after_the_pause_it_ask
         assert asyncio.get_running_loop().time() - before_s >= 0.9
         await outlet.write(logged(b"1"))
     assert server.lines == [line("1.0", 0)]
-    assert outlet.refused == 0
+    assert outlet.left_out == 0
 
 
 async def test_an_endless_pause_is_not_kept(server: InfluxDB2Server, monkeypatch: pytest.MonkeyPatch):
@@ -125,7 +125,7 @@ async def test_an_answer_that_nobody_expects_loses_nothing(server: InfluxDB2Serv
         assert len(str(raised.value)) < 300
         await outlet.write(logged(b"1"))
     assert server.lines == [line("1.0", 0)]
-    assert outlet.refused == 0
+    assert outlet.left_out == 0
 
 
 async def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -154,5 +154,5 @@ async def test_what_cannot_be_a_document_is_counted_and_blocks_nothing(
     await outlet.write(messages)
     await outlet.write([messages[1]])
     assert_holds_exactly(database, [messages[0], messages[2]])
-    assert outlet.undocumented == 2
+    assert outlet.left_out == 2
     assert caplog.text.count("left out of MongoDB") == 1
