@@ -48,17 +48,18 @@ class InfluxConnection:
         Raises OSError, http.client.HTTPException or ValueError: no whole answer came. What was asked for may be done.
         """
         with self._busy:
-            self._is_aborted = False
             was_open = self._http.sock is not None
             try:
                 return self._request(target, body)
             except ConnectionError:
                 if self._is_aborted or not was_open:
                     raise
-            return self._request(target, body)
+                return self._request(target, body)
+            finally:
+                self._is_aborted = False
 
     def abort(self) -> None:
-        """Have the request under way fail; harmless when there is none. At once, unless it is still connecting."""
+        """Have the request under way fail, or the next one: at once, unless it is still connecting."""
         self._is_aborted = True
         connected = self._http.sock
         if connected is not None:
@@ -69,6 +70,7 @@ class InfluxConnection:
         """Close the connection, after the request under way."""
         with self._busy:
             self._http.close()
+            self._is_aborted = False
 
     def _request(self, target: str, body: bytes) -> Answer:
         try:
