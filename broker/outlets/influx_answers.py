@@ -46,7 +46,8 @@ class Answer(NamedTuple):
     @property
     def is_about_points(self) -> bool:
         """Whether nothing was written because of some points, or because of how many there were: fewer may pass."""
-        return self.status in {413, 422} or (self.status == 400 and "parse" in self.text)
+        is_refusal = "parse" in self.text or "field type conflict" in self.text
+        return self.status in {413, 422} or (self.status == 400 and is_refusal)
 
     @property
     def pause_s(self) -> float:

@@ -59,7 +59,8 @@ class InfluxOutlet:
         if answer.status == 404 and self._address.database:
             created = await self._post(self._address.create_target)
             answer = created if created.is_good else answer
-        if not answer.is_good and answer.status != 400:  # 400: 2.x has looked at the rest, and wants points
+        wants_points = answer.status == 400 and not self._address.database  # 2.x does, when all else is right
+        if not (answer.is_good or wants_points):
             raise self._failure(answer)
 
     async def write(self, messages: list[LoggedMessage]) -> None:

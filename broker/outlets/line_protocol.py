@@ -49,7 +49,9 @@ def points(measurement: str, messages: Iterable[tuple[MessageId, str, Message]])
 
 def point(measurement: str, message_id: MessageId, device_id: str, message: Message) -> bytes:
     """Return the line of one message, empty if it has no fields. The same message always gives the same line."""
-    fields = ",".join(filter(None, (_field(*each) for each in fields_of(message.payload))))
+    # InfluxDB 1.x refuses a whole request for a point that has one field twice, in two types: {"a.b": 1, "a": {"b": ""}}
+    written = {_field_name(path): _value(value) for path, value in fields_of(message.payload)}
+    fields = ",".join(f"{name}={value}" for name, value in written.items() if name and value)
     if not fields:
         return b""
     tags = _tag("device", device_id) + _tag("topic", message.topic_name[:MAX_TOPIC_LENGTH])
@@ -68,15 +70,14 @@ def time_ns(message_id: MessageId, message: Message) -> int:
     return message.received_ms * NS + waited_ms % SLOTS * SLOT_NS + place % SLOT_NS
 
 
-def _field(path: str, value: Scalar) -> str:
-    """Return `name=value`; nothing where either cannot be written."""
+def _field_name(path: str) -> str:
     if path in TAKEN_NAMES or path.startswith("_"):  # names of InfluxDB's own begin with an underscore
         path = FIELD_PREFIX + path.lstrip("_")
-    written = _value(value)
-    return f"{path.translate(_NAME_ESCAPES)}={written}" if path and written else ""
+    return path.translate(_NAME_ESCAPES)
 
 
 def _value(value: Scalar) -> str:
+    """Return a value as it is written; nothing where it cannot be."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

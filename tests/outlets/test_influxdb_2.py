@@ -80,9 +80,10 @@ async def test_points_refused_among_others_are_counted(server: InfluxDB2Server):
     assert outlet.left_out == 2
 
 
-async def test_a_request_refused_for_one_point_is_written_without_it(server: InfluxDB2Server):
-    """OSS 2.x writes nothing of a request that has a line it cannot parse; lines of ours can be parsed, so it is told to."""
-    refusal = error(400, "invalid", "unable to parse 'm,device=...': bad")
+@pytest.mark.parametrize("reason", ["unable to parse 'm,device=...': bad", "field type conflict"])
+async def test_a_request_refused_for_one_point_is_written_without_it(server: InfluxDB2Server, reason: str):
+    """InfluxDB writes nothing of a request with such a line. None of ours is one, so the server is told to say so."""
+    refusal = error(400, "invalid", reason)
     async with outlet_for(server) as outlet:
         server.replies = [refusal, refusal, refusal]  # all four points, the first two, the first
         await outlet.write(logged(b"0", b"1", b"2", b"3"))

@@ -46,6 +46,8 @@ def fields(payload: bytes) -> str:
         (b'{"\\\\ \\\\,": 1}', r"/\ /\,=1.0"),
         (b'{"a\\nb\\u0000": 1}', r"a\ b\ =1.0"),
         (b'{"#": 1}', "#=1.0"),
+        (b'{"a.b": 1, "a": {"b": "x"}}', 'a.b="x"'),
+        (b'{"a\\\\": "x", "a/": 1}', "a/=1.0"),
     ],
 )
 def test_scalars_become_fields(payload: bytes, written: str):
