@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 NICENESS = 5  # the broker and the views come first
-CANCEL_TRY_S = 0.2
+CANCEL_TRY_S = 2.0  # an orderly end takes less, and a second cancellation would cut it short
 
 
 async def write_outlets(configuration: Settings) -> int:
