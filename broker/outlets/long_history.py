@@ -40,7 +40,8 @@ class RefusedError(RuntimeError):
 class LongHistoryOutlet:
     """Writes to the database of MONGO_URL, and keeps what is in it within the settings' bounds while it is open.
 
-    `left_out`: messages that could not become a document, which the broker's bounds rule out.
+    `left_out`: messages that could not become a document. Of these the broker's bounds let in only those of a device
+    whose name takes more than MAX_DEVICE_BYTES.
     """
 
     name = MONGODB
@@ -48,6 +49,7 @@ class LongHistoryOutlet:
     def __init__(self, settings: Settings) -> None:
         self.size = OutletSize()
         self.left_out = 0
+        self._has_told_of_message = False
         self._settings = settings
         self._database: AsyncDatabase[Document] | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -69,6 +71,7 @@ class LongHistoryOutlet:
         if documents:
             await self._history.insert(documents)
             await self._apply_rollups(rollup_groups(documented))
+        self.left_out += len(messages) - len(documents)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -94,13 +97,13 @@ class LongHistoryOutlet:
                 documents.append(_bson(each))
                 documented.append(each)
             except (ValueError, OverflowError, bson.errors.BSONError) as error:
-                self._leave_out(each, error)
+                self._tell_of_message(each, error)
         return documents, documented
 
-    def _leave_out(self, message: LoggedMessage, error: Exception) -> None:
-        if not self.left_out:
+    def _tell_of_message(self, message: LoggedMessage, error: Exception) -> None:
+        if not self._has_told_of_message:
             log.error("Message %s is left out of MongoDB (others are not logged): %s", message[0], error)
-        self.left_out += 1
+        self._has_told_of_message = True
 
     async def _apply_rollups(self, groups: list[RollupGroup]) -> None:
         """Apply every group. Some may be applied already, by whoever was here before: leave those messages out."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
 import settings as application_settings
-from store import log_trimming, schema
+from store import schema
 from store.cluster_link import views_link
 from store.connection import connect, connect_async
 from store.log_trimming import Backlog, LogTrimming
 from store.model import START, Message, MessageId, encode_frame
 from store.outlet_progress import OutletProgress
-from store.outlet_state import MONGODB, OutletSize, outlet_states
+from store.outlet_state import INFLUXDB, MONGODB, OutletSize, outlet_states
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -28,6 +27,7 @@ MIB = 1024 * 1024
 ENTRIES, MESSAGES = 400, 20
 COMMIT_MS = 1_700_000_000_000
 URL = "mongodb://127.0.0.1:1/broker"
+INFLUX_URL = "http://127.0.0.1:1/broker"
 
 
 @pytest.fixture
@@ -47,18 +47,22 @@ def entry(n: int) -> MessageId:
     return MessageId.of(f"{COMMIT_MS + n}-{n}".encode(), MESSAGES - 1)
 
 
-def settings_for(redis_url: str, mongo_url: str = URL) -> Settings:
+def lost(store: redis.Redis) -> int:
+    return int(store.hget(schema.outlet(INFLUXDB), "lost") or 0)
+
+
+def settings_for(redis_url: str, mongo_url: str = URL, influx_url: str = "") -> Settings:
     environ = {"REDIS_URL": redis_url, "MONGO_URL": mongo_url, "ALLOW_ANONYMOUS": "true", "LOG_MAX_BYTES": str(2 * MIB)}
-    return application_settings.load(environ, "tcp")
+    return application_settings.load({**environ, "INFLUX_URL": influx_url}, "tcp")
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[LogTrimming, OutletProgress]]:
+async def opened(settings: Settings, outlet: str = MONGODB) -> AsyncIterator[tuple[LogTrimming, OutletProgress]]:
     async with connect_async(settings, retries=0) as client:
         link = views_link(client, settings)
         task = asyncio.create_task(link.run())
         try:
-            yield LogTrimming(client, settings, link), OutletProgress(client, link, MONGODB)
+            yield LogTrimming(client, settings, link), OutletProgress(client, link, outlet)
         finally:
             task.cancel()
             await asyncio.wait((task,))
@@ -100,28 +104,33 @@ async def test_an_outlet_whose_setting_is_gone_holds_nothing(store: redis.Redis,
     assert store.xlen(schema.LOG) < ENTRIES // 10
 
 
-async def test_the_log_goes_on_without_an_outlet_that_does_not_hold_it(
-    store: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_trimming, "HOLDING_OUTLETS", frozenset())
-    settings = settings_for(redis_url)
-    async with opened(settings) as (trimming, progress):
+async def test_the_log_goes_on_without_influxdb(store: redis.Redis, redis_url: str) -> None:
+    async with opened(settings_for(redis_url, mongo_url="", influx_url=INFLUX_URL), INFLUXDB) as (trimming, progress):
         await progress.wrote(entry(49), 50 * MESSAGES, OutletSize(), 0)
         await trimming.trim()
-        used_bytes = store.memory_usage(schema.LOG, samples=0)
-        assert used_bytes is not None
-        assert 0.8 * MIB < used_bytes < 1.1 * MIB
+        assert 0.8 * MIB < (store.memory_usage(schema.LOG, samples=0) or 0) < 1.1 * MIB
         left = store.xlen(schema.LOG)
-        with connect(settings) as client:
-            (state,) = outlet_states(client, settings, time.time_ns() // 1_000_000)
-        assert state.lost == (ENTRIES - 50 - left) * MESSAGES
+        assert lost(store) == (ENTRIES - 50 - left) * MESSAGES
         assert (await trimming.backlog()).bytes == 0
         await trimming.trim()
         assert store.xlen(schema.LOG) == left
         await progress.wrote(entry(ENTRIES - 1), left * MESSAGES, OutletSize(), 0)
         await trimming.trim()
     assert store.xlen(schema.LOG) < ENTRIES // 10
-    assert int(store.hget(schema.outlet(MONGODB), "lost") or 0) == state.lost
+    assert lost(store) == (ENTRIES - 50 - left) * MESSAGES
+
+
+async def test_what_mongodb_holds_influxdb_does_not_lose(store: redis.Redis, redis_url: str) -> None:
+    settings = settings_for(redis_url, influx_url=INFLUX_URL)
+    async with opened(settings) as (_, mongodb), opened(settings, INFLUXDB) as (trimming, influxdb):
+        await mongodb.wrote(entry(99), 100 * MESSAGES, OutletSize(), 0)
+        await influxdb.wrote(entry(199), 200 * MESSAGES, OutletSize(), 0)
+        await trimming.trim()
+        assert 300 <= store.xlen(schema.LOG) < 300 + ENTRIES // 10
+        await mongodb.wrote(entry(ENTRIES - 1), 300 * MESSAGES, OutletSize(), 0)
+        await trimming.trim()
+        assert 200 <= store.xlen(schema.LOG) < 200 + ENTRIES // 10
+    assert lost(store) == 0
 
 
 async def test_progress_only_moves_forward_and_remembers_since_when_it_fails(
