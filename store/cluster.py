@@ -1,6 +1,7 @@
 """What nodes share of who serves which client and who wants which messages: operations, records and scripts. No I/O.
 
 own, disown, will       which node serves a client, and what to publish if it dies
+pass_on                 what a session that ends leaves to other members of its groups: into this node's inbox
 route, session_routes   who wants what: a record for new nodes, and a change that every node gets
 deliver                 messages for the clients of another node: into its inbox
 """
@@ -15,7 +16,7 @@ from store import schema
 from store.commit_log import Change, ClientChange, Operation, RouteChange
 from store.model import Message
 from store.scripting import load_script
-from store.session_store import StoredSubscription, encode_subscriptions
+from store.session_store import QueueEntry, StoredSubscription, decode_entry, encode_subscriptions
 
 BEAT = load_script("beat")
 BURY = load_script("bury")
@@ -77,7 +78,7 @@ class NodeGone(msgspec.Struct, array_like=True, tag="n", frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_change = msgspec.msgpack.Decoder(NodeRoute | SessionRoutes | NodeGone).decode
-_decode_entry = msgspec.msgpack.Decoder(InboxEntry).decode
+_decode_inbox_entry = msgspec.msgpack.Decoder(InboxEntry).decode
 _decode_will = msgspec.msgpack.Decoder(StoredWill).decode
 
 
@@ -85,13 +86,18 @@ _decode_will = msgspec.msgpack.Decoder(StoredWill).decode
 
 
 def own(client_id: str, *, is_new: bool) -> ClientChange:
-    """Serve a client from now on; a node that did has lost it. `is_new`: what an earlier session left is deleted."""
+    """Serve a client from now on; a node that did has lost it. `is_new`: an earlier session ends, `pass_on` included."""
     return ClientChange("own", client_id, (client_id, int(is_new)))
 
 
 def disown(client_id: str) -> ClientChange:
     """Serve a client no more: its session has ended."""
     return ClientChange("disown", client_id, (client_id,))
+
+
+def pass_on(client_id: str) -> ClientChange:
+    """Have this node hand on what a session that ends shares and has in its queue; deleting it follows."""
+    return ClientChange("pass_on", client_id, (client_id,))
 
 
 def set_will(node_id: str, client_id: str, will: StoredWill) -> Operation:
@@ -148,27 +154,37 @@ def read_up_to(node_id: str, entry_id: str) -> Operation:
 
 # --- what comes back
 
+_LEFT = {b"q": False, b"r": True}  # whether the entry was sent
+
 
 class Inboxed(NamedTuple):
-    """One entry of a node's inbox: messages, or a client that was lost (with its number), or a will that is due."""
+    """One entry of a node's inbox: messages, or a client that was lost (with its number), or a will that is due.
 
-    entry_id: bytes
+    Or what a session that has ended had in its queue, and whether its client had been sent it.
+    """
+
     entry: InboxEntry | None = None
     lost: tuple[str, int] | None = None
     will: tuple[str, StoredWill] | None = None
+    left: list[tuple[QueueEntry, bool]] | None = None
 
 
 def read_inbox(reply: list[Any]) -> list[Inboxed]:
     """Return the entries of a stream reply; one that nobody understands is left out."""
     found: list[Inboxed] = []
-    for entry_id, fields in reply:
-        named = dict(zip(fields[::2], fields[1::2], strict=True))
-        if b"m" in named:
-            found.append(Inboxed(entry_id, entry=_decode_entry(named[b"m"])))
-        elif b"x" in named:
-            found.append(Inboxed(entry_id, lost=(named[b"x"].decode(), int(named[b"n"]))))
-        elif b"w" in named:
-            found.append(Inboxed(entry_id, will=(named[b"w"].decode(), read_will(named[b"v"]))))
+    for _, fields in reply:
+        kind, value = fields[0], fields[1]
+        if kind == b"m":
+            found.append(Inboxed(entry=_decode_inbox_entry(value)))
+        elif kind == b"s":  # a dead node's: only what its clients share is anybody else's
+            found.append(Inboxed(entry=InboxEntry((entry := _decode_inbox_entry(value)).messages, [], entry.shared)))
+        elif kind == b"x":
+            found.append(Inboxed(lost=(value.decode(), int(fields[3]))))
+        elif kind == b"w":
+            found.append(Inboxed(will=(value.decode(), read_will(fields[3]))))
+        elif kind in _LEFT:
+            kinds, entries = fields[::2], map(decode_entry, fields[1::2])
+            found.append(Inboxed(left=[(entry, _LEFT[kind]) for kind, entry in zip(kinds, entries, strict=True)]))
     return found
 
 
@@ -202,7 +218,7 @@ def bury_command(node_id: str, silent_ms: int) -> tuple[Any, ...]:
 
 
 def adopt_command(dead_id: str, node_id: str) -> tuple[Any, ...]:
-    """Take over up to ADOPT_CLIENTS clients of a node that is gone."""
+    """Take over up to ADOPT_CLIENTS clients of a node that is gone, and as much of its inbox."""
     theirs = (schema.of_node(part, dead_id) for part in ("owned", "wills", "inbox"))
     ours = (schema.of_node(part, node_id) for part in ("member", "owned", "wills"))
     keys = (schema.DEAD, *theirs, schema.OWNERS, *ours)

@@ -59,17 +59,8 @@ class Operation(NamedTuple):
     client_id: str = ""
 
 
-class Rename(NamedTuple):
-    """Give a key, where it exists, another name and a time to live in seconds."""
-
-    key: str
-    new_key: str
-    ttl_s: int
-    client_id: str = ""
-
-
 class ClientChange(NamedTuple):
-    """`own` or `disown` a client, see `cluster`."""
+    """`own` or `disown` a client, or `pass_on` what it leaves, see `cluster`."""
 
     name: str
     client_id: str
@@ -83,7 +74,7 @@ class RouteChange(NamedTuple):
     client_id: str = ""
 
 
-Change = Enqueue | Dequeue | Operation | Rename | ClientChange | RouteChange
+Change = Enqueue | Dequeue | Operation | ClientChange | RouteChange
 """What a commit can do besides storing messages."""
 
 
@@ -224,8 +215,6 @@ def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes
             client_id, number, entry_bytes, is_dropped = operation
             session, queue = schema.session(client_id), schema.queue(client_id)
             compiled.append(("dequeue", index_of(session), index_of(queue), f"0-{number}", entry_bytes, is_dropped))
-        elif isinstance(operation, Rename):
-            compiled.append(("rename", index_of(operation.key), index_of(operation.new_key), operation.ttl_s))
         elif isinstance(operation, ClientChange):
             compiled.append((operation.name, *operation.arguments))
         elif isinstance(operation, RouteChange):

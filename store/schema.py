@@ -10,7 +10,6 @@
                                        fields `d` = session_store.QueueEntry, `t` = since when it waits (ms)
     {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
     {log}:released:CLIENT     set      sequence numbers of queue entries whose PUBREC came
-    {log}:aside:PART:CLIENT   …        session and queue of one that ended, until its shared messages have another receiver
     {log}:retained            hash     topic name -> frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
 
@@ -20,7 +19,7 @@
     {log}:members             zset     NODE by its last heartbeat, by the store's clock (ms)
     {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over. There while NODE may write
     {log}:lost:NODE           list     the last of those clients
-    {log}:inbox:NODE          stream   what other nodes' commits have for NODE, see `cluster.InboxEntry`
+    {log}:inbox:NODE          stream   what other nodes' commits have for NODE, see `cluster.read_inbox`
     {log}:owners              hash     client id -> NODE that serves it, or served it last while its session lasts
     {log}:owned:NODE          set      the same the other way round
     {log}:wills:NODE          hash     c:CLIENT, d:CLIENT (due) -> cluster.StoredWill behind `1` if it has a delay, else `0`
@@ -120,11 +119,6 @@ def received(client_id: str) -> str:
 def released(client_id: str) -> str:
     """Key of the queue entries that only PUBREL may follow."""
     return f"{{log}}:released:{client_id}"
-
-
-def aside(client_id: str, part: str) -> str:
-    """Key of a part (session, queue) of a session that ended, while its shared messages go to others."""
-    return f"{{log}}:aside:{part}:{client_id}"
 
 
 def of_node(part: str, node_id: str) -> str:

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from store import schema
-from store.commit_log import Dequeue, Operation, Rename
+from store.commit_log import Dequeue, Operation
 from store.model import Message  # noqa: TC001  msgspec reads the annotation at run time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from store.link import Replies, StoreLink
 
 PAGE_ENTRIES = 200
 BOOT_PAGE = 500
-ASIDE_TTL_S = 3600
 CONNECTED = "+inf"
 """Score of a session in the index while its client is connected."""
 
@@ -58,7 +55,7 @@ StoredSubscription = tuple[str, int, bool, bool, int, int]
 """Topic filter, QoS, no local, retain as published, retain handling, subscription identifier."""
 
 encode_entry = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(QueueEntry).decode
+decode_entry = msgspec.msgpack.Decoder(QueueEntry).decode
 encode_subscriptions = msgspec.json.Encoder().encode
 decode_subscriptions = msgspec.json.Decoder(list[StoredSubscription]).decode
 
@@ -116,19 +113,6 @@ def delete(client_id: str) -> list[Operation]:
         *(Operation("DEL", key, (), client_id) for key in keys),
         Operation("ZREM", schema.SESSIONS, (client_id,), client_id),
     ]
-
-
-def set_aside(client_id: str) -> list[Rename]:
-    """Put the queue of a session that ends aside, for `read_aside`; `delete` follows."""
-    return [
-        Rename(schema.session(client_id), schema.aside(client_id, "session"), ASIDE_TTL_S, client_id),
-        Rename(schema.queue(client_id), schema.aside(client_id, "queue"), ASIDE_TTL_S, client_id),
-    ]
-
-
-def drop_aside(client_id: str) -> list[Operation]:
-    """Delete what was put aside."""
-    return [Operation("DEL", schema.aside(client_id, part)) for part in ("session", "queue")]
 
 
 def subscriptions(client_id: str, current: list[StoredSubscription]) -> list[Operation]:
@@ -206,24 +190,11 @@ def page_command(client_id: str, after: int) -> tuple[Any, ...]:
 
 def read_entries(reply: Any) -> list[Loaded]:
     """Return each queue entry in a reply."""
-    return [Loaded(_sequence_number(entry_id), _decode_entry(fields[1]), len(fields[1])) for entry_id, fields in reply]
+    return [Loaded(_sequence_number(entry_id), decode_entry(fields[1]), len(fields[1])) for entry_id, fields in reply]
 
 
 def _sequence_number(entry_id: bytes) -> int:
     return int(entry_id[2:])
-
-
-async def read_aside(link: StoreLink, client_id: str) -> AsyncIterator[tuple[QueueEntry, bool]]:
-    """Yield each entry that was put aside, in order, and whether it had been sent. Raises LinkDownError."""
-    queue, after = schema.aside(client_id, "queue"), 0
-    (sent_to,) = await link.call(("HGET", schema.aside(client_id, "session"), "sent"))
-    while True:
-        (page,) = await link.call(("XRANGE", queue, f"(0-{after}", "+", "COUNT", PAGE_ENTRIES))
-        for loaded in read_entries(page):
-            after = loaded.number
-            yield loaded.entry, after <= int(sent_to or 0)
-        if len(page) < PAGE_ENTRIES:
-            return
 
 
 def stored_session_commands(client_ids: list[str]) -> list[tuple[Any, ...]]:

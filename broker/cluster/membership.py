@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hiredis
 
 from store import cluster, schema
-from store.cluster import ADOPT, ADOPTING_MS, BEAT, BURY, InboxEntry, StoredWill
+from store.cluster import ADOPT, ADOPTING_MS, BEAT, BURY, Inboxed, InboxEntry, StoredWill
 from store.commit_log import Committed, Operation, Outdated, Standing
 from store.link import LinkDownError, StoreLink
 from store.session_store import stored_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from broker.cluster.routes import Routes
+    from store.session_store import QueueEntry
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,12 @@ class Clients(Protocol):
     def deliver(self, entry: InboxEntry) -> None:
         """Another node has stored messages that clients of this one want."""
 
+    def hand_on(self, left: list[tuple[QueueEntry, bool]]) -> None:
+        """A session has ended and left these entries of its queue, and whether they were sent, to members of its groups."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is done meanwhile is stored with one commit."""
+
     def operate(self, operation: Operation) -> None:
         """Do this with the commit that stores what was delivered before."""
 
@@ -58,9 +66,6 @@ class Clients(Protocol):
 
     async def adopt(self, client_ids: list[str]) -> None:
         """This node serves these clients of a dead one, until they connect somewhere."""
-
-    async def share_out(self, dead_id: str) -> None:
-        """Hand on what was in a dead node's inbox for members of groups."""
 
 
 class Membership:
@@ -127,15 +132,21 @@ class Membership:
         self._inbox_position = entries[-1][0]
         if self.routes.is_leaving:  # those who stay adopt this node's sessions and share its inbox out
             return
-        for each in cluster.read_inbox(entries):
-            if each.entry is not None:
-                self.clients.deliver(each.entry)
-            elif each.lost is not None:
-                self._lose(*each.lost)
-            elif each.will is not None:
-                self.clients.publish_due_will(*each.will)
-        self.clients.operate(cluster.read_up_to(self._node_id, self._inbox_position.decode()))
+        with self.clients.together():  # what is handed on leaves the inbox with the commit that does so: never twice
+            for each in cluster.read_inbox(entries):
+                self._take_one(each)
+            self.clients.operate(cluster.read_up_to(self._node_id, self._inbox_position.decode()))
         self._taken.set()
+
+    def _take_one(self, inboxed: Inboxed) -> None:
+        if inboxed.entry is not None:
+            self.clients.deliver(inboxed.entry)
+        elif inboxed.lost is not None:
+            self._lose(*inboxed.lost)
+        elif inboxed.will is not None:
+            self.clients.publish_due_will(*inboxed.will)
+        elif inboxed.left is not None:
+            self.clients.hand_on(inboxed.left)
 
     def fenced(self) -> None:
         """Take note that the others have given this node up."""
@@ -244,7 +255,6 @@ class Membership:
         (is_ours,) = await self._link.call(lease)
         if is_ours is None:
             return
-        await self.clients.share_out(dead_id)
         has_more, count = 1, 0
         self._has_strangers = True
         while has_more:

@@ -43,18 +43,29 @@ class SharedDelivery(NamedTuple):
     member: Match[Any]
 
 
+class HandedOn(NamedTuple):
+    """A stored message that was to go to one member of a group and goes to another; `is_near`: to one here, if any."""
+
+    message: Message
+    shared_filter: str
+    is_near: bool
+
+
 class Batch:
     """Messages in the order they arrived, the acknowledgements they owe and the retained messages they change.
 
     `pubacks` and `pubrecs`: whom to tell; for a PUBACK, of which topic. `operations` are carried out behind the messages,
     in order; `then` is called, in order, once all is stored. `sent`: up to which entry each session has been sent.
+    `handed_on` leaves with the batch but is stored already.
     `owned`: clients that this node serves from somewhere in the batch on: how many messages and operations were before.
     The rest is found when the batch leaves (`clear_routing`, then anew): `routed` and `routed_entries` are what its
-    messages put into queues and inboxes; `shared`: by a message's index, who gets it of those who share it.
+    messages put into queues and inboxes; `shared`: by a message's index, who gets it of those who share it. Indices behind
+    the last message's are those of what is handed on.
     """
 
     __slots__ = (
         "enqueued",
+        "handed_on",
         "messages",
         "operations",
         "owned",
@@ -77,6 +88,7 @@ class Batch:
         self.retained: dict[str, Message | None] = {}
         self.operations: list[Change] = []
         self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
+        self.handed_on: list[HandedOn] = []
         self.owned: dict[str, tuple[int, int]] = {}
         self.sent: dict[str, int] = {}
         self.then: list[Callable[[], None]] = []
@@ -93,13 +105,23 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.messages or self.operations or self.sent or self.then)
+        return not (self.messages or self.operations or self.handed_on or self.sent or self.then)
 
     def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes) -> None:
         """Put an entry at the end of a session's queue."""
         self.operations.append(Enqueue(queue.client_id, encoded, entry.waits_since_ms))
         self.enqueued.append((queue, entry, len(encoded)))
         self.size_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
+
+    def hand_on(self, handed_on: HandedOn) -> None:
+        """Give a message to a member of a group, whichever it is when the batch leaves."""
+        self.handed_on.append(handed_on)
+        self.size_bytes += _size_of(handed_on.message)
+
+    def message_at(self, index: int) -> Message:
+        """Return one of the messages, or of those that are handed on."""
+        behind = index - len(self.messages)
+        return self.messages[index] if behind < 0 else self.handed_on[behind].message
 
     def route_to_queue(self, queue: Queue, entry: QueueEntry, encoded: bytes) -> None:
         """Put a copy of one of the messages at the end of a session's queue."""
@@ -144,6 +166,7 @@ class Batch:
         }
         self.operations = list(compress(self.operations, operations))
         self.size_bytes = MESSAGE_OVERHEAD_BYTES * len(self.operations)
+        self.size_bytes += sum(_size_of(each.message) for each in self.handed_on)
         kept, self.messages, self.retained = list(compress(self.messages, messages)), [], {}
         for message in kept:
             self.add(message)
@@ -160,9 +183,7 @@ class Batch:
     def add(self, message: Message) -> None:
         """Put a message behind the others."""
         self.messages.append(message)
-        self.size_bytes += (
-            len(message.payload) + len(message.properties) + len(message.topic_name) + MESSAGE_OVERHEAD_BYTES
-        )
+        self.size_bytes += _size_of(message)
         if message.is_retain:
             # [v5 MQTT-3.3.1-5] the last one stays; [v5 MQTT-3.3.1-6] an empty payload clears.
             self.retained[message.topic_name] = message if message.payload else None
@@ -173,3 +194,7 @@ class Batch:
             self.pubacks.append((publisher, packet_id, message.topic_name))
         else:
             self.pubrecs.append((publisher, packet_id))
+
+
+def _size_of(message: Message) -> int:
+    return len(message.payload) + len(message.properties) + len(message.topic_name) + MESSAGE_OVERHEAD_BYTES

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from broker.commit.batch import MESSAGE_OVERHEAD_BYTES, Batch, Publisher, Queue
@@ -21,8 +22,9 @@ from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from broker.commit.batch import HandedOn
     from store.commit_log import Change, ClientChange, Committed, Standing
     from store.model import Message
 
@@ -84,7 +86,7 @@ class Committer:
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
         self._in_flight: Batch | None = None
-        self._is_sent = False
+        self._is_sent = self._is_together = False
         self._number = 1
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
@@ -131,6 +133,21 @@ class Committer:
         self._collecting.operate(operations, then)
         self._grown(MESSAGE_OVERHEAD_BYTES)
 
+    def hand_on(self, handed_on: HandedOn) -> None:
+        """Give a message that is stored already to a member of a group."""
+        before = self._collecting.size_bytes
+        self._collecting.hand_on(handed_on)
+        self._grown(self._collecting.size_bytes - before)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Store everything that is added meanwhile with one commit, however large it is."""
+        self._is_together = True
+        try:
+            yield
+        finally:
+            self._is_together = False
+
     def sent(self, client_id: str, sequence_number: int) -> None:
         """Note up to which entry of its queue a client has been sent."""
         self._collecting.sent[client_id] = sequence_number
@@ -139,7 +156,8 @@ class Committer:
     def _grown(self, size_bytes: int) -> None:
         batch = self._collecting
         self.backlog_bytes += size_bytes
-        if len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes:
+        is_full = len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes
+        if is_full and not self._is_together:
             self._full.append(batch)
             self._collecting = Batch()
         if self._timer is None and self._in_flight is None:

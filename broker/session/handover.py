@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from store import cluster, schema
-from store.cluster import DueWill, InboxEntry, StoredWill, read_inbox, read_will
+from store.cluster import DueWill, InboxEntry, StoredWill, read_will
 from store.session_store import StoredSession, read_stored_session, stored_session_commands
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from broker.session.lasting_session import LastingSession
     from broker.session.message_broker import MessageBroker
     from store.commit_log import Operation
     from store.link import Replies, StoreLink
+    from store.session_store import QueueEntry
 
 
 class Handover:
@@ -34,6 +37,10 @@ class Handover:
         self._broker.committer.leave_out(client_id)
 
     # --- messages that other nodes have stored
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is done meanwhile is stored with one commit."""
+        return self._broker.committer.together()
 
     def operate(self, operation: Operation) -> None:
         """Do this with the commit that stores what was delivered before."""
@@ -57,13 +64,9 @@ class Handover:
         for session in wakened:
             session.look()
 
-    async def share_out(self, dead_id: str) -> None:
-        """Hand on what was in a dead node's inbox for members of groups. Raises LinkDownError."""
-        (entries,) = await self._link.call(("XRANGE", schema.of_node("inbox", dead_id), "-", "+"))
-        for each in read_inbox(entries):
-            if each.entry is not None:
-                for index, shared_filter in each.entry.shared:
-                    self._broker.sharing.to_another(each.entry.messages[index], shared_filter)
+    def hand_on(self, left: list[tuple[QueueEntry, bool]]) -> None:
+        """Give what a session that has ended had in its queue to other members of its groups."""
+        self._broker.sharing.left_in_queue(left)
 
     # --- wills and sessions that other nodes have left
 

@@ -106,7 +106,7 @@ class MessageBroker:
 
     def prepare(self, batch: Batch) -> None:
         """Add to a commit what its messages put into queues of sessions that last, connected or not, and into inboxes."""
-        has_groups = self.tree.group_count > 0
+        has_groups = self.tree.group_count > 0 or bool(batch.handed_on)
         has_stored = self.sessions.lasting > 0 or self.routes.has_remote
         if not has_stored and not has_groups:
             return
@@ -116,6 +116,8 @@ class MessageBroker:
                 self.sharing.prepare(batch, outbox, index, message)
             if has_stored:
                 self._route(batch, outbox, index, message)
+        for index, handed_on in enumerate(batch.handed_on, len(batch.messages)):
+            self.sharing.prepare_handed_on(batch, outbox, index, handed_on)
         outbox.close(batch)
 
     def _route(self, batch: Batch, outbox: Outbox, index: int, message: Message) -> None:
@@ -156,6 +158,9 @@ class MessageBroker:
                 self._deliver(message, subscribers, now)
             if index in shared:
                 self.sharing.deliver(message, shared[index], self.monotonic())
+        for index, handed_on in enumerate(batch.handed_on, len(batch.messages)):
+            if index in shared:
+                self.sharing.deliver(handed_on.message, shared[index], self.monotonic())
         for publisher, packet_id, topic_name in batch.pubacks:
             publisher.acknowledge_publish(packet_id, 1, 0 if self._has_subscribers(topic_name) else NO_SUBSCRIBERS)
         self.counters.messages_received += len(batch.messages)

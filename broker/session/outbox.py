@@ -32,7 +32,7 @@ class Outbox:
             ordinary, shared = self._ordinary.get(node_id, []), self._shared.get(node_id, [])
             wanted = sorted({*ordinary, *(index for index, _ in shared)})
             place = {index: position for position, index in enumerate(wanted)}
-            messages = [batch.messages[index] for index in wanted]
+            messages = [batch.message_at(index) for index in wanted]
             entry = InboxEntry(
                 messages,
                 None if len(ordinary) == len(wanted) else [place[index] for index in ordinary],

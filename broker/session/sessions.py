@@ -260,7 +260,7 @@ class Sessions:
             self.lasting -= 1
             session.forget_loaded()
             if is_sharing:
-                self._sharing.lasting_session_ended(session, self.backing)
+                self._operate(cluster.pass_on(session.client_id))
             self._operate(
                 *session_store.delete(session.client_id), cluster.session_gone(self._node_id, session.client_id)
             )

@@ -1,33 +1,26 @@
 """Shared subscriptions at work: one member of a group for each message, another one when it leaves (MQTT 5.0 §4.8.2).
 
 A message's member is chosen when its commit leaves, so that what a member that lasts gets is in its queue with the same
-commit. What a session that ends had not acknowledged goes to another member, where `may_go_to_another` says so.
+commit. What a session that ends had not acknowledged goes to another member, where `may_go_to_another` says so: chosen by
+the next commit, which is also the one that takes it out of this node's inbox, so that it is handed on once.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from broker.cluster.routes import RemoteNode, RemoteSession
-from broker.commit.batch import SharedDelivery
+from broker.commit.batch import HandedOn, SharedDelivery
 from broker.routing.shared_subscription import may_go_to_another
 from broker.session.session import Delivery, Session
-from store import cluster, session_store
-from store.cluster import InboxEntry
-from store.link import LinkDownError
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
     from broker.commit.batch import Batch, Queue
     from broker.routing.subscription_tree import Match
-    from broker.session.lasting_session import Backing, LastingSession
     from broker.session.message_broker import MessageBroker
     from broker.session.outbox import Outbox
     from store.model import Message
-
-log = logging.getLogger(__name__)
 
 Subscriber = Session | RemoteNode | RemoteSession
 """What stands in the subscription tree."""
@@ -38,23 +31,29 @@ class Sharing:
 
     def __init__(self, broker: MessageBroker) -> None:
         self._broker = broker
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    # --- a new message
+    # --- a batch leaves, and has been stored
 
     def prepare(self, batch: Batch, outbox: Outbox, index: int, message: Message) -> None:
         """Choose a member of each group that shares a matching filter; put its copy into its queue or its node's inbox."""
         for group in self._broker.tree.match_shared(message.topic_name):
             member = group.choose(_is_ready)
-            if member is None:
-                continue
-            if member.subscriber.is_lasting and message.qos and member.qos:
-                entry = _entry(message, member, group.shared_filter)
-                batch.route_to_queue(cast("Queue", member.subscriber), entry, encode_entry(entry))
-            elif isinstance(member.subscriber, RemoteNode):
-                outbox.share(member.subscriber.node_id, index, group.shared_filter)
-            else:
-                batch.shared.setdefault(index, []).append(SharedDelivery(group.shared_filter, member))
+            if member is not None:
+                _give(batch, outbox, index, message, group.shared_filter, member)
+
+    def prepare_handed_on(self, batch: Batch, outbox: Outbox, index: int, handed_on: HandedOn) -> None:
+        """Do the same for a message that another member leaves."""
+        message, shared_filter, is_near = handed_on
+        group = self._broker.tree.shared_group(shared_filter)
+        member = None
+        if group is not None and is_near:
+            member = group.choose(lambda each: each.is_local and _is_ready(each))
+        if group is not None and (member is None or not member.subscriber.is_local):
+            member = group.choose(_is_ready)
+        if member is None:
+            self._broker.counters.messages_dropped += 1
+        else:
+            _give(batch, outbox, index, message, shared_filter, member)
 
     def deliver(self, message: Message, deliveries: list[SharedDelivery], now: float) -> None:
         """Send a message to those that `prepare` chose; one that has left meanwhile is replaced."""
@@ -73,51 +72,19 @@ class Sharing:
             if delivery.shared_filter and may_go_to_another(delivery.qos, is_sent=is_sent):
                 self.to_another(delivery.publish.message, delivery.shared_filter)
 
-    def lasting_session_ended(self, session: LastingSession, backing: Backing) -> None:
-        """Do the same for one whose queue is in the store; the queue is put aside with the commit that ends the session."""
-
-        def is_set_aside() -> None:
-            task = asyncio.get_running_loop().create_task(self._share_out(session.client_id, backing))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        backing.committer.operate(session_store.set_aside(session.client_id), is_set_aside)
-
-    async def _share_out(self, client_id: str, backing: Backing) -> None:
-        try:
-            async for entry, is_sent in session_store.read_aside(backing.link, client_id):
-                if entry.shared_filter and may_go_to_another(entry.qos, is_sent=is_sent):
-                    self.to_another(entry.message, entry.shared_filter)
-        except LinkDownError:
-            log.warning("The store is away: what an ended session had not acknowledged reaches no other member.")
-        backing.committer.operate(session_store.drop_aside(client_id))
-
-    def to_member_here(self, message: Message, shared_filter: str) -> None:
-        """Give a message that another node has sent to this one to a member here, or to any where none is left here."""
-        group = self._broker.tree.shared_group(shared_filter)
-        member = group.choose(lambda each: each.is_local and _is_ready(each)) if group is not None else None
-        if member is not None and member.subscriber.is_local:
-            self._to(member, message, shared_filter)
-        else:
-            self.to_another(message, shared_filter)
+    def left_in_queue(self, left: list[tuple[QueueEntry, bool]]) -> None:
+        """Do the same for one whose queue was in the store: each entry, and whether it was sent."""
+        for entry, is_sent in left:
+            if entry.shared_filter and may_go_to_another(entry.qos, is_sent=is_sent):
+                self.to_another(entry.message, entry.shared_filter)
 
     def to_another(self, message: Message, shared_filter: str) -> None:
         """Give a message to a member, at whatever node."""
-        group = self._broker.tree.shared_group(shared_filter)
-        member = group.choose(_is_ready) if group is not None else None
-        if member is None:
-            self._broker.counters.messages_dropped += 1
-        else:
-            self._to(member, message, shared_filter)
+        self._broker.committer.hand_on(HandedOn(message, shared_filter, is_near=False))
 
-    def _to(self, member: Match[Any], message: Message, shared_filter: str) -> None:
-        if member.subscriber.is_lasting and message.qos and member.qos:
-            self._broker.committer.enqueue(member.subscriber, _entry(message, member, shared_filter))
-        elif isinstance(member.subscriber, RemoteNode):
-            entry = InboxEntry([message], [], [(0, shared_filter)])
-            self._broker.committer.operate([cluster.deliver(member.subscriber.node_id, entry)])
-        elif member.subscriber.is_local:
-            self._send(message, shared_filter, member, self._broker.monotonic())
+    def to_member_here(self, message: Message, shared_filter: str) -> None:
+        """Give a message that another node has sent to this one to a member here, or to any where none is left here."""
+        self._broker.committer.hand_on(HandedOn(message, shared_filter, is_near=True))
 
     def _send(self, message: Message, shared_filter: str, member: Match[Session], now: float) -> None:
         publish = self._broker.outgoing(message, now)
@@ -130,6 +97,18 @@ class Sharing:
         delivery.shared_filter = shared_filter
         member.subscriber.deliver(delivery, now)
         self._broker.counters.messages_delivered += 1
+
+
+def _give(
+    batch: Batch, outbox: Outbox, index: int, message: Message, shared_filter: str, member: Match[Subscriber]
+) -> None:
+    if member.subscriber.is_lasting and message.qos and member.qos:
+        entry = _entry(message, member, shared_filter)
+        batch.route_to_queue(cast("Queue", member.subscriber), entry, encode_entry(entry))
+    elif isinstance(member.subscriber, RemoteNode):
+        outbox.share(member.subscriber.node_id, index, shared_filter)
+    else:
+        batch.shared.setdefault(index, []).append(SharedDelivery(shared_filter, member))
 
 
 def _is_ready(subscriber: Subscriber) -> bool:

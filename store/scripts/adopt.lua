@@ -2,7 +2,7 @@
 -- KEYS  dead, its clients, its wills, its inbox, owners, this node's member record, its clients, its wills
 -- ARGV  the dead node, this node, how many clients at most
 -- Returns {1 while there may be more, clients}.
--- The inbox stays until the last client is taken: its shared messages are the adopter's to hand on.
+-- What members of groups were to get of its inbox goes into the adopter's: it is handed on once, whoever dies meanwhile.
 if redis.call('EXISTS', KEYS[6]) == 0 or redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return {0, {}}
 end
@@ -10,6 +10,21 @@ end
 local function is_due(client, will)
   redis.call('HSET', KEYS[8], 'd:' .. client, will)
   redis.call('XADD', '{log}:inbox:' .. ARGV[2], 'NOMKSTREAM', '*', 'w', client, 'v', will)
+end
+
+local function inherit(fields)
+  if fields[1] == 'm' then
+    fields[1] = 's'
+  end
+  if string.find('sqr', fields[1], 1, true) and string.find(fields[2], '$share/', 1, true) then
+    redis.call('XADD', '{log}:inbox:' .. ARGV[2], 'NOMKSTREAM', '*', unpack(fields))
+  end
+end
+
+local entries = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', ARGV[3])
+for _, each in ipairs(entries) do
+  inherit(each[2])
+  redis.call('XDEL', KEYS[4], each[1])
 end
 
 local clients, taken = redis.call('SPOP', KEYS[2], ARGV[3]), {}
@@ -29,7 +44,7 @@ for _, client in ipairs(clients) do
     taken[#taken + 1] = client
   end
 end
-if #clients > 0 then
+if #clients > 0 or #entries > 0 then
   return {1, taken}
 end
 local due = redis.call('HGETALL', KEYS[3])

@@ -10,8 +10,8 @@
 -- Operations:
 --   {'enqueue', session key, queue key, entry, ms since when it waits}
 --   {'dequeue', session key, queue key, entry id, bytes, whether it is dropped}
---   {'rename', key, new key, time to live in s}
 --   {'own', client, 1 if its session begins anew}   this node serves the client from now on
+--   {'pass_on', client}   its session ends: what it shares and has in its queue goes into this node's inbox
 --   {'disown', client}
 --   {'change', change}                              of the routes, for every node
 --   {command, key, arguments …}
@@ -129,6 +129,26 @@ local function take_will(owner, client, is_over)
   end
 end
 
+-- As entries of so many each: `q` was never sent, `r` was. What is not shared and only looks like it is sorted out there.
+local function pass_on(client)
+  local sent = tonumber(redis.call('HGET', '{log}:session:' .. client, 'sent') or '0')
+  local after, page = '-', {}
+  repeat
+    page = redis.call('XRANGE', '{log}:queue:' .. client, after, '+', 'COUNT', 100)
+    local fields = {}
+    for _, each in ipairs(page) do
+      after = '(' .. each[1]
+      if string.find(each[2][2], '$share/', 1, true) then
+        fields[#fields + 1] = tonumber(string.sub(each[1], 3)) > sent and 'q' or 'r'
+        fields[#fields + 1] = each[2][2]
+      end
+    end
+    if #fields > 0 then
+      redis.call('XADD', KEYS[9], 'NOMKSTREAM', '*', unpack(fields))
+    end
+  until #page < 100
+end
+
 local function own(client, is_new)
   local score = redis.call('ZSCORE', '{log}:sessions', client)
   local is_over = is_new == 1 or (score and tonumber(score) < now_ms)
@@ -147,6 +167,7 @@ local function own(client, is_new)
   redis.call('HSET', '{log}:owners', client, node)
   redis.call('SADD', '{log}:owned:' .. node, client)
   if score and is_over then
+    pass_on(client)
     for _, part in ipairs({'session', 'queue', 'received', 'released'}) do
       redis.call('DEL', '{log}:' .. part .. ':' .. client)
     end
@@ -171,13 +192,10 @@ if ARGV[8] ~= '' then
       numbers[#numbers + 1] = enqueue(KEYS[operation[2]], KEYS[operation[3]], entry, since_ms)
     elseif name == 'dequeue' then
       dequeue(KEYS[operation[2]], KEYS[operation[3]], operation[4], operation[5], operation[6])
-    elseif name == 'rename' then
-      if redis.call('EXISTS', KEYS[operation[2]]) == 1 then
-        redis.call('RENAME', KEYS[operation[2]], KEYS[operation[3]])
-        redis.call('EXPIRE', KEYS[operation[3]], operation[4])
-      end
     elseif name == 'own' then
       own(operation[2], operation[3])
+    elseif name == 'pass_on' then
+      pass_on(operation[2])
     elseif name == 'disown' then
       disown(operation[2])
     elseif name == 'change' then
