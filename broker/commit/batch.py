@@ -136,8 +136,8 @@ class Batch:
 
     @property
     def changes(self) -> list[Change]:
-        """All that is to be done besides storing the messages, in order."""
-        return [*self.operations, *self.routed, *(sent(client_id, number) for client_id, number in self.sent.items())]
+        """All that is to be done besides storing the messages, in order: what was sent first, a session may end behind it."""
+        return [*(sent(client_id, number) for client_id, number in self.sent.items()), *self.operations, *self.routed]
 
     def own(self, client_id: str, change: ClientChange) -> None:
         """Serve a client from here on: what comes behind is not affected by what other nodes did before."""

@@ -55,8 +55,10 @@ class LastingSession(Session):
     __slots__ = (
         "_backing",
         "_is_loading",
+        "_is_noting",
         "_loaded",
         "_loaded_to",
+        "_noted_to",
         "_released",
         "_repeat_to",
         "_sent_to",
@@ -72,10 +74,11 @@ class LastingSession(Session):
         self._loaded: deque[Loaded] = deque()
         self._loaded_to = 0  # the last entry read
         self._sent_to = 0  # the last entry sent, ever
+        self._noted_to = 0  # the last entry of which the store knew that it is sent before it was
         self._repeat_to = 0  # the last entry sent on an earlier connection
         self._tail = 0.0  # the last entry known to exist; infinite: look
         self._released: set[int] = set()
-        self._is_loading = False
+        self._is_loading = self._is_noting = False
         self.is_loaded = False
 
     # --- what the store holds
@@ -89,7 +92,7 @@ class LastingSession(Session):
         self._loaded = deque(state.entries)
         self._loaded_to = state.entries[-1].number if state.entries else self._sent_to
         self._tail = max(state.last, self._loaded_to)  # perhaps stored by another node behind what was read: load it
-        self._is_loading = False
+        self._is_loading = self._is_noting = False
         self.is_loaded = True
 
     def forget_loaded(self) -> None:
@@ -175,6 +178,9 @@ class LastingSession(Session):
             and len(self.in_flight) < self.window
             and packet_id_of(self._loaded[0].number) not in self.in_flight
         ):
+            if self._has_to_be_noted(self._loaded[0]):
+                self._note()
+                break
             is_allowed = self._may_send(attachment, self._loaded[0])
             if is_allowed is None:
                 break  # the gate calls again when it knows
@@ -185,9 +191,30 @@ class LastingSession(Session):
                 self._sent_to = max(self._sent_to, loaded.number)
                 self._remove(loaded.number, loaded.entry_bytes)
         if self._sent_to > before:
-            self._backing.committer.sent(self.client_id, self._sent_to)
+            self._backing.committer.sent(self.client_id, max(self._sent_to, self._noted_to))
         if len(self._loaded) < LOW_LOADED and self._tail > self._loaded_to:
             self._load_more()
+
+    def _has_to_be_noted(self, loaded: Loaded) -> bool:
+        """Tell whether the store has to know that an entry is sent before it is.
+
+        Whatever dies, no other member of a group may get what this one may have at QoS 2 [v5 MQTT-4.8.2-5].
+        """
+        is_for_one = loaded.entry.qos == 2 and loaded.entry.shared_filter != ""
+        return is_for_one and loaded.number > max(self._noted_to, self._repeat_to)
+
+    def _note(self) -> None:
+        """Have the store know that what the window has room for is sent; then send it."""
+        if self._is_noting:
+            return
+        self._is_noting = True
+        last = self._loaded[min(len(self._loaded), self.window - len(self.in_flight)) - 1].number
+
+        def noted() -> None:
+            self._is_noting, self._noted_to = False, max(self._noted_to, last)
+            self.send_queued(self._backing.monotonic())
+
+        self._backing.committer.operate([session_store.sent(self.client_id, last)], noted)
 
     def _may_send(self, attachment: Attachment, loaded: Loaded) -> bool | None:
         gate = attachment.delivery_gate

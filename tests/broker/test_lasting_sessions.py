@@ -143,6 +143,29 @@ def test_v5_mqtt_3_1_2_23_an_expired_session_is_gone_after_a_restart(
         eventually(lambda: not client.keys("{log}:*:short") and not client.zcard(schema.SESSIONS), "it expires", 15)
 
 
+def test_a_session_that_ends_right_after_a_message_was_sent_leaves_nothing(
+    start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
+) -> None:
+    process = start_broker()
+    with RawClient(process.host, process.port, 5) as client:
+        client.connect("lasting", clean=False, props=[(mqtt.SESSION_EXPIRY_INTERVAL, 300), (mqtt.RECEIVE_MAXIMUM, 1)])
+        client.subscribe(("t/#", 1))
+        publish(process, "t/a", [b"0", b"1"])
+        first = client.receive_publish(acknowledge=False)
+        store.pause()
+        client.send(
+            mqtt.publish(5, "other", b"", qos=1, packet_id=1)
+        )  # on its way while the rest comes together behind it
+        client.ping()
+        client.acknowledge(first)
+        assert client.receive_publish(acknowledge=False).payload == b"1"
+        client.disconnect(0, [(mqtt.SESSION_EXPIRY_INTERVAL, 0)])
+        store.resume()
+    process.terminate()
+    with redis.Redis.from_url(store.url) as stored:
+        assert stored.keys("*lasting") == []
+
+
 def test_a_long_queue_is_delivered_in_order_behind_the_window(start_broker: Callable[..., BrokerProcess]) -> None:
     process = start_broker(QUEUE_MESSAGES="100000", QUEUE_BYTES="100000000", SEND_WINDOW="20")
     subscribed(process, "lasting", 4, 1).close()

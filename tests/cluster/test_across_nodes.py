@@ -165,6 +165,7 @@ def test_a_session_goes_on_at_another_node(
         for number in range(3):
             publisher.publish(topic, b"%d" % number, qos=1 + number % 2)
         in_flight = [client.receive_publish(acknowledge=False) for _ in range(3)]
+        client.publish(name(), qos=1)  # now the store knows that they were sent
         again = opened(pair[1])
         assert again.connect(client_id, **LASTING).is_session_present
         assert mqtt.read_disconnect(client.receive_until_closed()[-1]) == TAKEN_OVER

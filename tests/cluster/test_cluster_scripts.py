@@ -10,10 +10,11 @@ import pytest
 import redis
 
 from broker.cluster.membership import SCRIPTS
-from store import cluster, schema
+from store import cluster, schema, session_store
 from store.cluster import InboxEntry, StoredWill
-from store.commit_log import COMMIT, CommitLog, Committed, Outdated, Standing
+from store.commit_log import COMMIT, CommitLog, Committed, Enqueue, Outdated, Standing
 from store.model import Message
+from store.session_store import QueueEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,3 +143,25 @@ def test_a_client_that_connects_to_its_adopter_cancels_a_delayed_will(
     assert adopter.wills == {b"c:client"}
     adopter.commit(1, cluster.own("client", is_new=is_new))
     assert adopter.wills == left
+
+
+def test_what_members_of_groups_were_to_get_is_inherited_with_a_dead_nodes_clients(node: Callable[[str], StoredNode]):
+    """Once, though the adopter dies too; what was for others stays behind."""
+    dying, adopter, last = node("dying"), node("adopter"), node("last")
+    shared, plain = numbered(2)
+    entry = QueueEntry(shared, 1, is_retain=False, shared_filter="$share/g/t")
+    dying.commit(
+        1,
+        *session_store.create("member", 60, "token"),
+        cluster.deliver("dying", InboxEntry([plain])),
+        cluster.deliver("dying", InboxEntry([plain, shared], [0], [(1, "$share/g/t")])),
+        Enqueue("member", session_store.encode_entry(entry), 1_000),
+        cluster.pass_on("member"),
+    )
+    adopter.adopt(dying)
+    last.adopt(adopter)
+    inboxed = cluster.read_inbox(last.commit(1).inbox)
+    assert [each.left for each in inboxed if each.left is not None] == [[(entry, False)]]
+    handed_on = [each.entry for each in inboxed if each.entry is not None]
+    assert handed_on == [InboxEntry([plain, shared], [], [(1, "$share/g/t")])]
+    assert last.adopt(dying) == []
