@@ -60,6 +60,10 @@ class Observer:
     """One who should see what the fleet sends; `qos` is what it subscribed with (the store: 2)."""
 
     is_store = False
+    is_ordered = True
+    """Whether one publisher's messages on one topic have to come in order."""
+    is_whole = True
+    """Whether everything has to be seen, and what is sent once, once."""
 
     def __init__(self, name: str, ledger: Ledger, qos: int, kinds: Collection[Kind] = ALL_KINDS) -> None:
         self.name = name

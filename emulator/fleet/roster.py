@@ -13,7 +13,7 @@ from emulator.fleet.publisher import Books, Publisher
 from emulator.fleet.scenario import Group
 from emulator.fleet.schedule import Schedule
 from emulator.fleet.turns import Turns
-from emulator.fleet.watcher import Watcher
+from emulator.fleet.watcher import Watched, Watcher
 
 if TYPE_CHECKING:
     from emulator.fleet.client import Endpoint
@@ -64,7 +64,7 @@ class Roster:
     @property
     def observers(self) -> list[Observer]:
         """The fleet's own: watchers, and where commands are sent, those who get them."""
-        found = [watcher.observer for watcher in self.watchers]
+        found: list[Observer] = list(dict.fromkeys(watcher.observer for watcher in self.watchers))
         return [*found, self._books.commands_seen] if self.commander else found
 
     @property
@@ -142,12 +142,16 @@ class Roster:
         return list(members)
 
     def _watchers(self, ledger: Ledger, totals: Totals) -> list[Watcher]:
-        wanted = [each.qos for each in self._scenario.watchers for _ in range(each.count)]
-        prefix = self._scenario.groups[0].prefix
-        return [
-            Watcher(f"{prefix}-{name}", self._seed, self._endpoint, Observer(name, ledger, qos), totals)
-            for name, qos in ((f"watcher-{number}", qos) for number, qos in enumerate(wanted, 1))
-        ]
+        wanted = [each for each in self._scenario.watchers for _ in range(each.count)]
+        found: list[Watcher] = []
+        for number, watchers in enumerate(wanted, 1):
+            name = f"{self._scenario.groups[0].prefix}-watcher-{number}"
+            observer = Watched(f"watcher-{number}", ledger, watchers)
+            client_ids = (
+                [f"{name}-{member}" for member in range(1, watchers.members + 1)] if observer.is_group else [name]
+            )
+            found += [Watcher(each, self._seed, self._endpoint, observer, totals) for each in client_ids]
+        return found
 
     def _commander(self) -> Commander | None:
         commands = self._scenario.commands

@@ -101,10 +101,15 @@ Phase = Ramp | Outage | Storm | ClockSkew | Malformed
 
 @dataclass(frozen=True)
 class Watchers:
-    """Subscribers of the fleet's own, to everything that devices say."""
+    """Subscribers of the fleet's own, to everything that devices say.
+
+    `members`: so many clients for each, which share a subscription. One that is not persistent may miss messages.
+    """
 
     count: int
     qos: Literal[0, 1, 2] = 2
+    members: int = 1
+    is_persistent: bool = True
 
 
 @dataclass(frozen=True)

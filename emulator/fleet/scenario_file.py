@@ -66,13 +66,14 @@ def _are_kinds(value: Any) -> bool:
 
 AT, FOR, SHARE = _number(0, MAX_S), _number(0, MAX_S), _number(0, 1, 1.0)
 QOS = _one_of(0, 1, 2, default=1)
+PERSISTENT = _one_of(True, False, default=True)._replace(allowed="true or false", field="is_persistent")
 AMONG = _one_of("all", "devices", "gateways", "watchers", default="all")
 DEVICES = {
     "count": _whole(1, MAX_CONNECTIONS),
     "rate": _number(0.001, 1_000_000),
     "prefix": _prefix("sensor"),
     "qos": QOS,
-    "persistent": _one_of(True, False, default=True)._replace(allowed="true or false", field="is_persistent"),
+    "persistent": PERSISTENT,
     "buffer": _whole(0, 1_000_000, 1000),
     "window": _whole(1, 10_000, 20),
 }
@@ -84,7 +85,12 @@ TOP = {
     "start": _number(0, 1, 1.0),
 }
 GATEWAYS = {**DEVICES, "prefix": _prefix("gateway"), "devices": _whole(1, 1000)}
-WATCHERS = {"count": _whole(1, 100, 1), "qos": _one_of(0, 1, 2, default=2)}
+WATCHERS = {
+    "count": _whole(1, 100, 1),
+    "qos": _one_of(0, 1, 2, default=2),
+    "members": _whole(1, 100, 1),
+    "persistent": PERSISTENT,
+}
 COMMANDS = {"rate": _number(0.001, 1000), "qos": QOS}
 PHASES: dict[str, tuple[type, dict[str, Key]]] = {
     "ramp": (scenario.Ramp, {"at_s": AT, "for_s": FOR, "to": _number(0, 1)}),

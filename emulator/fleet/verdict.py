@@ -120,9 +120,10 @@ def _findings(ledger: Ledger, observer: Observer) -> Findings:
     found = Findings(observer.name)
     for track in ledger.tracks:
         if track.source.kind in observer.kinds:
-            _judge_presence(track, observer, found)
-            _judge_repeats(track, observer, found)
-            for number in observer.seen(track).reordered if track.source.kind != "will" else ():
+            if observer.is_whole:
+                _judge_presence(track, observer, found)
+                _judge_repeats(track, observer, found)
+            for number in observer.seen(track).reordered if observer.is_ordered and track.source.kind != "will" else ():
                 found.reordered.add(_name(track, number))
     for (topic_name, _), head in observer.strangers.items():
         found.altered.add(f"{topic_name}: {head!r}")

@@ -4,7 +4,8 @@
 
 The seed decides what happens and when. What is attacked is the broker as an operator runs it: three `tcp` containers, a
 Valkey that writes its append-only file before it answers, and the dashboard, which tells what is stored. The fleet
-judges: it knows what was acknowledged, to whom, and in which order it was sent.
+judges: it knows what was acknowledged, to whom, and in which order it was sent. Two of its subscribers are alone, two are
+groups of three, one has no session to come back to.
 """
 
 from __future__ import annotations
@@ -57,6 +58,14 @@ keep_alive_s = 3
 qos = 1
 [[watchers]]
 qos = 2
+[[watchers]]
+qos = 1
+members = 3
+[[watchers]]
+qos = 2
+members = 3
+[[watchers]]
+persistent = false
 [commands]
 rate = 2
 qos = 2

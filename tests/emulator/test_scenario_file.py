@@ -30,6 +30,10 @@ def test_a_file_says_who_the_fleet_is_and_what_happens_to_it():
         rate = 1
         buffer = 5
         [[watchers]]
+        [[watchers]]
+        qos = 1
+        members = 3
+        persistent = false
         [commands]
         rate = 2
         [[phases]]
@@ -67,7 +71,10 @@ def test_a_file_says_who_the_fleet_is_and_what_happens_to_it():
         Group(count=3, rate=1.5, prefix="sensor", qos=2, is_persistent=False),
         Group(count=2, rate=1, prefix="gateway", devices=2, buffer=5),
     )
-    assert (found.watchers, found.commands) == ((Watchers(1, 2),), Commands(2, 1))
+    assert (found.watchers, found.commands) == (
+        (Watchers(1, 2), Watchers(1, 1, 3, is_persistent=False)),
+        Commands(2, 1),
+    )
     assert found.phases == (
         Ramp(0, 10, 0.5),
         Outage(1, 2, 0.3, "gateways", "silent"),

@@ -12,7 +12,9 @@ import pytest
 from emulator.fleet import malformed
 from emulator.fleet.ledger import Ledger, Source, Track
 from emulator.fleet.observer import Observer, StoreObserver
+from emulator.fleet.scenario import Watchers
 from emulator.fleet.verdict import Findings, judge
+from emulator.fleet.watcher import Watched
 
 TOPIC = "devices/d/telemetry"
 
@@ -105,6 +107,25 @@ def test_a_subscription_at_qos_1_may_repeat_messages_of_qos_2(ledger: Ledger):
     Publisher(ledger, qos=2).publish(payload(1))
     assert faults(findings(ledger, [payload(1)] * 2, qos=1)) == (0, 0, 0, 0)
     assert faults(findings(ledger, [payload(1)] * 2, qos=2)) == (0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("watchers", "expected"),
+    [
+        (Watchers(1), (1, 0, 1, 1)),
+        (Watchers(1, members=3), (1, 0, 1, 0)),
+        (Watchers(1, is_persistent=False), (0, 0, 0, 1)),
+    ],
+    ids=["lasting", "group", "not lasting"],
+)
+def test_a_group_has_no_order_and_a_session_that_does_not_last_misses_some(
+    ledger: Ledger, watchers: Watchers, expected: tuple[int, int, int, int]
+):
+    Publisher(ledger).publish(*map(payload, (1, 2, 3)))
+    watched = Watched("somebody", ledger, watchers)
+    for number in (3, 2, 2):
+        watched.note(TOPIC, payload(number))
+    assert faults(judge(ledger, [watched]).findings[0]) == expected
 
 
 def test_what_was_not_acknowledged_need_not_be_there_but_not_twice_either(ledger: Ledger):

@@ -122,6 +122,10 @@ def test_a_fleet_that_has_a_hard_time_is_verified_and_its_ledger_says_the_same(a
         count = 1
         [[watchers]]
         qos = 1
+        [[watchers]]
+        members = 3
+        [[watchers]]
+        persistent = false
         [commands]
         rate = 5
         qos = 2
