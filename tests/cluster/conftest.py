@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--visits", metavar="N", type=int, default=1200, help="of clients that come and go in test_growth.py"
+    )
+
+
 @pytest.fixture
 def cluster_store(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of this test's own."""
