@@ -13,6 +13,7 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from emulator.fleet.absence import Absence
 from emulator.fleet.backoff import Backoff
 from emulator.fleet.client import Endpoint, LoopClient
 
@@ -41,7 +42,9 @@ class Connection:
         self.is_connected = False  # whether the broker accepted the connection, and it is not known to be lost
         self.connections = 0
         self.receive_maximum = NO_RECEIVE_MAXIMUM  # how many messages of QoS 1 and 2 the broker takes unacknowledged
+        self.last_absence_s = (0.0, 0.0)  # before this connection: see Absence.end
         self._endpoint = endpoint
+        self._absence = Absence()
         self._backoff = Backoff(Random(f"{seed}/{client_id}/backoff"))
         self._holds = 0
         self._is_accepted = False  # as is_connected, but for what the client itself believes
@@ -75,8 +78,10 @@ class Connection:
     async def stay_connected(self, dialling: asyncio.Semaphore) -> None:
         """Connect, and again after each loss, until cancelled; `dialling` bounds the fleet's attempts at once."""
         while True:
+            unwanted_at_s = time.monotonic()
             await self._wanted.wait()
             connected_at_s = time.monotonic()
+            self._absence.pause(connected_at_s - unwanted_at_s)
             try:
                 async with dialling:
                     if not self._is_accepted:
@@ -87,10 +92,15 @@ class Connection:
             else:
                 if time.monotonic() - connected_at_s >= STABLE_S:
                     self._backoff.reset()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._backoff.next_s()):
-                    await self._hurried.wait()
-            self._hurried.clear()
+            await self._pause(self._backoff.next_s())
+
+    async def _pause(self, for_s: float) -> None:
+        paused_at_s = time.monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self._hurried.wait()
+        self._hurried.clear()
+        self._absence.pause(min(for_s, time.monotonic() - paused_at_s))
 
     def hold(self, *, is_silent: bool) -> None:
         """Take the network away: the connection is cut without DISCONNECT, or nothing passes it any more."""
@@ -175,6 +185,7 @@ class Connection:
             self._is_accepted = True
             self.is_connected = not self._holds
             self.connections += 1
+            self.last_absence_s = self._absence.end(time.monotonic())
             self._hurried.clear()
             # Not from within this callback: paho sends again what was unacknowledged only after it.
             asyncio.get_running_loop().call_soon(self._after_connack, flags.session_present)
@@ -191,6 +202,7 @@ class Connection:
         was_accepted, self._is_accepted, self.is_connected = self._is_accepted, False, False
         self._disconnected.set()
         if was_accepted:
+            self._absence.begin(time.monotonic())
             self._closed(is_orderly=self._is_leaving)
         if self._connack is not None and not self._connack.done():
             self._connack.set_exception(ConnectionAbortedError("the broker closed the connection"))

@@ -119,7 +119,8 @@ class Publisher(Connection):
         self._client.will_set(self._will.source.topic_name, payload, self._group.qos, retain=True)
 
     def _opened(self, *, is_session_present: bool) -> None:
-        self._totals.reconnects += self.connections > 1
+        if self.connections > 1:
+            self._totals.note_return(*self.last_absence_s)
         is_lost = self.is_persistent and self.connections > 1 and not is_session_present
         self._totals.sessions_lost += is_lost
         if not is_session_present:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emulator.fleet.totals import Totals
+    from emulator.fleet.totals import LatencyHistogram, Totals
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ def summary(totals: Totals, elapsed_s: float) -> str:
     if totals.forwarded:
         lines.append(f"forwarded       {totals.forwarded:,} that were kept until they could be sent")
     if totals.latency.count:
-        lines.append(f"latency (ms)    {_latency(totals)}")
+        lines.append(f"latency (ms)    {_quantiles(totals.latency)}")
+    if totals.away.count:
+        lines.append(f"away (ms)       {_quantiles(totals.away)}")
+        lines.append(f"beyond backoff  {_quantiles(totals.beyond_backoff)}")
     if not totals.is_settled:
         lines.append(f"NOT acknowledged: {totals.awaited:,} without an answer, {totals.refused:,} refused")
     if totals.sessions_lost:
@@ -52,7 +55,7 @@ def summary(totals: Totals, elapsed_s: float) -> str:
     return "\n".join(lines)
 
 
-def _latency(totals: Totals) -> str:
+def _quantiles(times: LatencyHistogram) -> str:
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    shown = [f"{name} {totals.latency.quantile_ms(share):.1f}" for name, share in quantiles.items()]
-    return "  ".join([*shown, f"max {totals.latency.max_ms:.1f}"])
+    shown = [f"{name} {times.quantile_ms(share):.1f}" for name, share in quantiles.items()]
+    return "  ".join([*shown, f"max {times.max_ms:.1f}"])

@@ -43,6 +43,7 @@ class Totals:
     `forwarded`: messages that were kept until the connection was back.
     `refused`: answered by the broker with a reason code of failure (MQTT 5).
     `sessions_lost`: sessions that should have outlived their connection, and were not there any more.
+    `away`: how long clients were without a connection; `beyond_backoff`: what of it they did not wait by themselves.
     """
 
     sent: int = 0
@@ -54,6 +55,8 @@ class Totals:
     reconnects: int = 0
     sessions_lost: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    away: LatencyHistogram = field(default_factory=LatencyHistogram)
+    beyond_backoff: LatencyHistogram = field(default_factory=LatencyHistogram)
 
     def note_sent(self, *, is_awaited: bool) -> None:
         """Count a message that was handed to the network."""
@@ -68,6 +71,12 @@ class Totals:
             return
         self.acknowledged += 1
         self.latency.add(latency_ms)
+
+    def note_return(self, away_s: float, beyond_backoff_s: float) -> None:
+        """Count a client that is back."""
+        self.reconnects += 1
+        self.away.add(away_s * 1000)
+        self.beyond_backoff.add(beyond_backoff_s * 1000)
 
     @property
     def is_settled(self) -> bool:

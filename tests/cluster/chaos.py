@@ -1,6 +1,7 @@
 """A fleet against brokers behind the gateway emulator, while they and their store are attacked.
 
     python -m tests.cluster.chaos --seed 7 --duration 600 --devices 300 --gateways 20
+    python -m tests.cluster.chaos --scenario emulator/scenarios/ten-minutes-of-chaos.toml --node-timeout 5 --every 15
 
 The seed decides what happens and when. What is attacked is the broker as an operator runs it: three `tcp` containers, a
 Valkey that writes its append-only file before it answers, and the dashboard, which tells what is stored. The fleet
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -72,7 +74,6 @@ qos = 2
 """
 SETTINGS = {
     "ALLOW_ANONYMOUS": "true",
-    "NODE_TIMEOUT_S": f"{NODE_TIMEOUT_S:g}",
     "QUEUE_MESSAGES": "200000",
     "QUEUE_BYTES": "500000000",
     "HISTORY_MESSAGES": "100000",
@@ -81,7 +82,10 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `rate`: messages/s of the whole fleet; `every_s`: time between attacks, on average."""
+    """One run. `rate`: messages/s of the whole fleet; `every_s`: time between attacks, on average.
+
+    `given`: a scenario for the fleet; else half of the publishers send at QoS 1, half at QoS 2.
+    """
 
     seed: int
     duration_s: float
@@ -90,10 +94,13 @@ class Plan:
     rate: float
     every_s: float
     kinds: tuple[str, ...]
+    given: str = ""
 
     @property
     def scenario(self) -> str:
-        """The fleet's scenario: half of the publishers at QoS 1, half at QoS 2."""
+        """The fleet's scenario."""
+        if self.given:
+            return self.given
         publishers = "".join(
             PUBLISHERS.format(kind=kind, qos=qos, count=max(1, count // 2), rate=self.rate / 4, more=more)
             for kind, count, more in (("devices", self.devices, ""), ("gateways", self.gateways, "devices = 10"))
@@ -124,15 +131,16 @@ class Act:
 class Chaos:
     """Store, dashboard, gateway and brokers in `folder`, and what attacks them. Use it with `with`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node_timeout_s: float = NODE_TIMEOUT_S) -> None:
         self.folder = folder
+        self._settings = {**SETTINGS, "NODE_TIMEOUT_S": f"{node_timeout_s:g}"}
         self.store = EmbeddedValkey(folder / "store", port=free_port(), options=("--appendfsync", "always"))
         self.gateway = GatewayProcess(folder, ROOT / "Procfile")
         self.on_containers: dict[str, Callable[[float], None]] = {
             "deploy": lambda _: self._act("deploy"),
             "kill": lambda chance: self._act(f"kill {_container(chance)}"),
-            "pause": lambda chance: self._pause(_container(chance), NODE_TIMEOUT_S / 2),
-            "long-pause": lambda chance: self._pause(_container(chance), NODE_TIMEOUT_S * 2.5),
+            "pause": lambda chance: self._pause(_container(chance), node_timeout_s / 2),
+            "long-pause": lambda chance: self._pause(_container(chance), node_timeout_s * 2.5),
             "scale": lambda _: self._act("scale 5", "scale 2", f"scale {CONTAINERS}"),
         }
         self.on_store: dict[str, Callable[[float], None]] = {
@@ -144,7 +152,7 @@ class Chaos:
 
     def __enter__(self) -> Self:
         self.store.start()
-        self.gateway.start("--containers", str(CONTAINERS), REDIS_URL=self.store.url, **SETTINGS)
+        self.gateway.start("--containers", str(CONTAINERS), REDIS_URL=self.store.url, **self._settings)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,7 +239,7 @@ def _consumption(pid: int) -> str:
     return f"process {pid}: {pages * os.sysconf('SC_PAGE_SIZE') >> 20} MiB, {descriptors} descriptors"
 
 
-def _read(arguments: Sequence[str], kinds: tuple[str, ...]) -> Plan:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--duration", type=float, default=60, metavar="S")
@@ -239,26 +247,27 @@ def _read(arguments: Sequence[str], kinds: tuple[str, ...]) -> Plan:
     parser.add_argument("--gateways", type=int, default=6, metavar="N")
     parser.add_argument("--rate", type=float, default=40, metavar="R", help="messages/s of the whole fleet")
     parser.add_argument("--every", type=float, default=6, metavar="S", help="seconds between attacks, on average")
-    parser.add_argument("--kinds", default=",".join(kinds), metavar="A,B", help=f"of {', '.join(kinds)} (all)")
-    given = parser.parse_args(arguments)
-    return Plan(
-        given.seed,
-        given.duration,
-        given.devices,
-        given.gateways,
-        given.rate,
-        given.every,
-        tuple(given.kinds.split(",")),
-    )
+    parser.add_argument("--kinds", metavar="A,B", help="only attacks of these kinds")
+    parser.add_argument("--node-timeout", type=float, default=NODE_TIMEOUT_S, metavar="S")
+    parser.add_argument("--scenario", type=Path, metavar="FILE", help="another fleet, for as long as it says")
+    return parser
+
+
+def _plan(given: argparse.Namespace, kinds: tuple[str, ...]) -> Plan:
+    scenario = given.scenario.read_text() if given.scenario else ""
+    duration_s = tomllib.loads(scenario)["duration_s"] if scenario else given.duration
+    kinds = tuple(given.kinds.split(",")) if given.kinds else kinds
+    return Plan(given.seed, duration_s, given.devices, given.gateways, given.rate, given.every, kinds, scenario)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run once and print what became of it. Returns the fleet's exit status: 0 when all is as sent."""
+    given = _parser().parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    with Chaos(folder) as chaos:
-        status, output = chaos.run(_read(arguments, chaos.kinds), lambda line: print(line, flush=True))
+    with Chaos(folder, given.node_timeout) as chaos:
+        status, output = chaos.run(_plan(given, chaos.kinds), lambda line: print(line, flush=True))
         print(output)
-        time.sleep(NODE_TIMEOUT_S * 2)  # the last death is noticed
+        time.sleep(given.node_timeout * 2)  # the last death is noticed
         print("\n".join(leftovers(chaos.store.url)) or "nothing is left of nodes that are gone")
         print("\n".join(_consumption(pid) for pid in chaos.gateway.container_pids if is_alive(pid)))
         print(f"connections {chaos.gateway.summary()}\nThe containers' output: {folder}/gateway-output")
