@@ -58,7 +58,7 @@ class Launcher:
 
     @contextmanager
     def _embedded_store(self) -> Iterator[str]:
-        store = EmbeddedValkey(self._plan.data / "valkey")
+        store = EmbeddedValkey(self._plan.data / "valkey", options=("--appendfsync", "always"))  # see docs/limits.md
         try:
             store.start()
         except (RuntimeError, TimeoutError) as error:
