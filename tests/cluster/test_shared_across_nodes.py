@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import mqtt_bytes as mqtt
 import pytest
+from cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +46,7 @@ def test_the_queue_of_a_member_that_begins_anew_at_another_node_goes_to_another_
         assert sorted(numbers(staying)) == [each for each in range(450) if qos == 1 or each not in sent]
 
 
-@pytest.mark.parametrize("is_adopted", [False, True])
-@pytest.mark.parametrize("qos", [1, 2])
+@pytest.mark.parametrize(("qos", "is_adopted"), [(1, False), (2, False), (2, True)])
 def test_what_is_handed_on_is_handed_on_once_though_nodes_die(
     start_node: Callable[..., BrokerProcess], at: At, qos: int, is_adopted: bool
 ) -> None:
@@ -57,9 +57,9 @@ def test_what_is_handed_on_is_handed_on_once_though_nodes_die(
         at(dying[0], "leaving", **LASTING).subscribe(("$share/group/t", qos))
         at(dying[0], "leaving", **LASTING).disconnect()
         for number in range(messages):
-            publisher.send(mqtt.publish(5, "t", b"%-1000d" % number, qos=1, packet_id=number + 1))
+            publisher.send(mqtt.publish(5, "t", b"%-1000d" % number, qos=qos, packet_id=number + 1))
         for _ in range(messages):
-            publisher.receive(mqtt.PUBACK)
+            publisher.receive(mqtt.PUBACK if qos == 1 else mqtt.PUBREC)
     member = at(staying, "member", **LASTING)
     member.subscribe(("$share/group/t", qos))
     at(dying[0], "leaving")
@@ -71,20 +71,39 @@ def test_what_is_handed_on_is_handed_on_once_though_nodes_die(
     assert sorted(int(each.payload) for each in received) == [*range(messages)]
 
 
+@pytest.mark.parametrize("trigger", [b"pass_on", b"XTRIM"])
 @pytest.mark.parametrize("qos", [1, 2])
-def test_what_is_in_a_dead_nodes_inbox_is_handed_on_once(
-    start_node: Callable[..., BrokerProcess], at: At, qos: int
+def test_what_is_handed_on_is_handed_on_once_though_an_answer_is_lost(
+    start_node: Callable[..., BrokerProcess], at: At, cluster_store: EmbeddedValkey, qos: int, trigger: bytes
 ) -> None:
+    """The store has put a queue into an inbox, or handed it on from there, and the node does not hear that it has."""
+    proxy = CuttingProxy(cluster_store.url.removeprefix("unix://"))
+    node = start_node(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    at(node, "leaving", **LASTING).subscribe(("$share/group/t", qos))
+    at(node, "leaving", **LASTING).disconnect()
+    with at(node, "publisher") as publisher, at(node, "member", **LASTING) as member:
+        for number in range(20):
+            publisher.publish("t", b"%d" % number, qos=qos)
+        member.subscribe(("$share/group/t", qos))
+        proxy.cut_answer_to(trigger)
+        at(node, "leaving")
+        assert [int(each.payload) for each in member.receive_until_quiet(2)] == [*range(20)]
+    assert proxy.cuts == 1
+    node.kill()
+    proxy.close()
+
+
+def test_what_is_in_a_dead_nodes_inbox_is_handed_on_once(start_node: Callable[..., BrokerProcess], at: At) -> None:
     """The node is killed after it has put some of it into its member's queue."""
     staying, dying = (start_node(NODE_TIMEOUT_S="2", BATCH_BYTES="65536") for _ in range(2))
     messages = 900
     member, publisher = at(dying, "member", **LASTING), at(staying, "publisher")
-    member.subscribe(("$share/group/t", qos))
+    member.subscribe(("$share/group/t", 2))
     os.kill(dying.pid, signal.SIGSTOP)
     for number in range(messages):
-        publisher.send(mqtt.publish(5, "t", b"%-1000d" % number, qos=qos, packet_id=number + 1))
+        publisher.send(mqtt.publish(5, "t", b"%-1000d" % number, qos=2, packet_id=number + 1))
     for _ in range(messages):
-        publisher.receive(mqtt.PUBACK if qos == 1 else mqtt.PUBREC)
+        publisher.receive(mqtt.PUBREC)
     os.kill(dying.pid, signal.SIGCONT)
     member.receive_publish(acknowledge=False)
     dying.kill()
