@@ -126,11 +126,11 @@ def test_v5_mqtt_4_8_2_5_what_a_member_was_sent_is_known_wherever_it_begins_anew
         member.send(
             mqtt.packet(mqtt.PUBREC, 0, first.packet_id.to_bytes(2, "big") + b"\x97")
         )  # refused: the next, please
-        sent = [first, *member.receive_until_quiet()]
+        member.expect_nothing(0.5)
         dying.kill()
         cluster_store.kill()  # with what it had not read
         cluster_store.start()
         other.subscribe(("$share/group/t", 2))
         at(staying, "member")
-        received = [*sent, *other.receive_until_quiet(5)]  # until the killed node is given up, with what went there
-        assert sorted(int(each.payload) for each in received) == [*range(5)]
+        received = other.receive_until_quiet(5)  # until the killed node is given up, with what went there
+        assert sorted(int(each.payload) for each in received) == [*range(1, 5)]
