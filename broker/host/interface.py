@@ -84,6 +84,18 @@ class SessionFacts:
     keep_alive_s: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PublishFacts:
+    """A message, as plugins are told of it; `packet_id` where it comes with its PUBLISH packet."""
+
+    client_id: str
+    topic_name: str
+    payload: bytes
+    qos: int
+    is_retain: bool
+    packet_id: int | None = None
+
+
 class BrokerPort(Protocol):
     """What plugins may do with the broker. Every method is called in the broker's event loop and must not block."""
 

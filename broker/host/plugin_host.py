@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from amqtt.plugins.base import BasePlugin
 
     from broker.host.configuration import PluginConfiguration
-    from broker.host.interface import BrokerPort, ClientFacts
+    from broker.host.interface import BrokerPort, ClientFacts, PublishFacts
 
 log = logging.getLogger(__name__)
 
@@ -137,35 +137,16 @@ class PluginHost:
         """Tell whether any plugin listens to an event; ask once and keep the answer."""
         return self._listeners.listens(event)
 
-    def message_received(
-        self,
-        client_id: str,
-        topic_name: str,
-        payload: bytes,
-        qos: int,
-        *,
-        is_retain: bool,
-        packet_id: int | None = None,
-    ) -> None:
+    def message_received(self, facts: PublishFacts) -> None:
         """A client has sent a message, allowed or not."""
-        message = _message(topic_name, payload, qos, packet_id, is_retain=is_retain)
-        self._listeners.fire(Event.MESSAGE_RECEIVED, client_id=client_id, message=message)
+        self._listeners.fire(Event.MESSAGE_RECEIVED, client_id=facts.client_id, message=_message(facts))
 
-    def message_stored(
-        self,
-        client_id: str,
-        topic_name: str,
-        payload: bytes,
-        qos: int,
-        *,
-        is_retain: bool,
-        packet_id: int | None = None,
-    ) -> None:
+    def message_stored(self, facts: PublishFacts) -> None:
         """A message is stored and goes to its subscribers: broker_message_broadcast, and broker_retained_message."""
-        message = _message(topic_name, payload, qos, packet_id, is_retain=is_retain)
-        self._listeners.fire(Event.MESSAGE_BROADCAST, client_id=client_id, message=message)
-        if is_retain:
-            retained = RetainedApplicationMessage(self._bridge.sessions.get(client_id), topic_name, payload, qos)
+        self._listeners.fire(Event.MESSAGE_BROADCAST, client_id=facts.client_id, message=_message(facts))
+        if facts.is_retain:
+            session = self._bridge.sessions.get(facts.client_id)
+            retained = RetainedApplicationMessage(session, facts.topic_name, facts.payload, facts.qos)
             self._listeners.fire(Event.RETAINED_MESSAGE, client_id=None, retained_message=retained)
 
 
@@ -180,9 +161,7 @@ def _announce(configuration: PluginConfiguration, plugins: Sequence[BasePlugin])
     log.info("%s", " ".join([f"Plugins: {names}.", *notes]))
 
 
-def _message(
-    topic_name: str, payload: bytes, qos: int, packet_id: int | None, *, is_retain: bool
-) -> IncomingApplicationMessage:
-    message = IncomingApplicationMessage(packet_id, topic_name, qos, payload, is_retain)
+def _message(facts: PublishFacts) -> IncomingApplicationMessage:
+    message = IncomingApplicationMessage(facts.packet_id, facts.topic_name, facts.qos, facts.payload, facts.is_retain)
     message.publish_packet = message.build_publish_packet()
     return message

@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker.host.interface import Action, Event
+from broker.host.interface import Action, Event, PublishFacts
 from broker.session.subscribing import subscribe
 from broker.wire.publish import Publish
 from broker.wire.subscribe import Subscribe
@@ -109,11 +109,8 @@ class PacketGate:
     def _tell(self, packet: Publish) -> None:
         session = self._client.session
         if session is not None:
-            self._host.message_received(
-                session.client_id,
-                packet.topic_name,
-                packet.payload,
-                packet.qos,
-                is_retain=packet.is_retain,
-                packet_id=packet.packet_id or None,
+            packet_id = packet.packet_id or None
+            facts = PublishFacts(
+                session.client_id, packet.topic_name, packet.payload, packet.qos, packet.is_retain, packet_id
             )
+            self._host.message_received(facts)

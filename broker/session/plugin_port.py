@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.host.interface import SessionFacts
+from broker.host.interface import PublishFacts, SessionFacts
 from store.model import RETAIN_FLAG, Message
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def tell_stored(host: PluginHost, messages: Iterable[Message]) -> None:
     """Let plugins know of stored messages, except their own."""
     for message in messages:
         if type(message) is not PluginMessage:
-            host.message_stored(
-                message.client_id, message.topic_name, message.payload, message.qos, is_retain=message.is_retain
-            )
+            facts = PublishFacts(message.client_id, message.topic_name, message.payload, message.qos, message.is_retain)
+            host.message_stored(facts)
 
 
 def _facts(session: Session) -> SessionFacts:

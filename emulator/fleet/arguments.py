@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from emulator.argument_types import positive
 from emulator.fleet import scenario_file
 from emulator.fleet.client import Endpoint
 from emulator.fleet.dashboard import Dashboard
@@ -51,28 +51,24 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--password-env", metavar="NAME", help="environment variable that holds the password (keeps it out of ps)")
     add("--scenario", metavar="FILE", help="what the fleet is and what happens to it (TOML), instead of the next ones")
     add("--devices", type=_count, metavar="N", help="devices in the fleet (default 10)")
-    add("--rate", type=_positive, metavar="R", help="messages/s of the whole fleet (default 10)")
+    add("--rate", type=positive, metavar="R", help="messages/s of the whole fleet (default 10)")
     add("--qos", type=int, choices=(0, 1, 2), help="quality of service of all messages (default 1)")
     add("--protocol", choices=("3.1.1", "5"), help="MQTT version (default 5)")
     add("--persistent", action="store_true", default=None, help="sessions outlive their connections")
     add("--prefix", help="device ids are PREFIX-0001 and so on (default sensor)")
     add("--keep-alive", type=_count, metavar="S", help="keep alive in seconds (default 60)")
     add("--window", type=_count, metavar="N", help="unacknowledged messages of one device (default 20)")
-    add(
-        "--duration", type=_positive, metavar="S", help="seconds to publish (default: the scenario's, or until stopped)"
-    )
+    add("--duration", type=positive, metavar="S", help="seconds to publish (default: the scenario's, or until stopped)")
     add("--seed", type=int, metavar="K", help="the same seed gives the same run (default: the scenario's, or 1)")
-    add("--connect-timeout", type=_positive, default=10.0, metavar="S", help="time for one connect (default 10)")
-    add("--drain-timeout", type=_positive, metavar="S", help="time for the last acknowledgements (10; scenarios 60)")
+    add("--connect-timeout", type=positive, default=10.0, metavar="S", help="time for one connect (default 10)")
+    add("--drain-timeout", type=positive, metavar="S", help="time for the last acknowledgements (10; scenarios 60)")
     add("--ledger", metavar="FILE", help="write what is sent and acknowledged, a line of JSON each")
     add(
         "--verify", metavar="http://[USER:PASSWORD@]HOST[:PORT]", help="the dashboard to ask what is stored, at the end"
     )
     add("--verify-password-env", metavar="NAME", help="environment variable that holds the dashboard's password")
     add("--retention", type=_count, default=2000, metavar="N", help="messages a device's history holds (default 2000)")
-    add(
-        "--verify-timeout", type=_positive, default=30.0, metavar="S", help="time for the last to be shown (default 30)"
-    )
+    add("--verify-timeout", type=positive, default=30.0, metavar="S", help="time for the last to be shown (default 30)")
     add("--quiet", action="store_true", help="no progress lines; the summary only")
 
 
@@ -166,11 +162,4 @@ def _count(text: str) -> int:
     return number
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number) or number <= 0:
-        raise ValueError
-    return number
-
-
-_count.__name__, _positive.__name__ = "whole number above 0", "number above 0"  # argparse puts these in its messages
+_count.__name__ = "whole number above 0"  # argparse puts it in its messages

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator.argument_types import positive
 from emulator.gateway.actions import MAX_CONTAINERS, SYNTAX, Action, parse_action
 from emulator.gateway.packet_rate import BURST_OF_RATE
 from emulator.gateway.procfile import tcp_command
@@ -55,13 +55,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--port", type=_port, default=DEFAULT_PORT, metavar="N", help=f"public port (default {DEFAULT_PORT}; 0: any)")
     add("--containers", type=_containers, default=1, metavar="N", help="containers to start (default 1)")
     add("--procfile", type=Path, default=Path("Procfile"), metavar="PATH", help="where the line `tcp: COMMAND` is")
-    add("--rate", type=_positive, metavar="R", help="packets/s to each container; what exceeds it is dropped")
-    add("--burst", type=_positive, default=BURST_OF_RATE, metavar="B", help="a burst is B times the rate (default 10)")
+    add("--rate", type=positive, metavar="R", help="packets/s to each container; what exceeds it is dropped")
+    add("--burst", type=positive, default=BURST_OF_RATE, metavar="B", help="a burst is B times the rate (default 10)")
     add("--schedule", type=Path, metavar="PATH", help="lines `at SECONDS ACTION` and `every SECONDS ACTION`")
     add("--chaos", type=int, metavar="SEED", help="random actions; the same seed gives the same ones")
     add("--chaos-actions", default=",".join(CHAOS_VERBS), metavar="A,B", help=f"of {', '.join(CHAOS_VERBS)} (all)")
-    add("--chaos-every", type=_positive, default=20.0, metavar="S", help="seconds between them on average (default 20)")
-    add("--duration", type=_positive, metavar="S", help="seconds to run (default: until stopped)")
+    add("--chaos-every", type=positive, default=20.0, metavar="S", help="seconds between them on average (default 20)")
+    add("--duration", type=positive, metavar="S", help="seconds to run (default: until stopped)")
     add("--output", type=Path, metavar="PATH", help="a file for what the containers print")
 
 
@@ -116,13 +116,6 @@ def _containers(text: str) -> int:
     return number
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number) or number <= 0:
-        raise ValueError
-    return number
-
-
 # argparse puts these in its messages
-_port.__name__, _positive.__name__ = "port number", "number above 0"
+_port.__name__ = "port number"
 _containers.__name__ = f"number from 1 to {MAX_CONTAINERS}"

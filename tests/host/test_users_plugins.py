@@ -10,7 +10,7 @@ import pytest
 from plugin_port import PATIENCE_S, RecordingPort, facts, until
 
 from broker.host import plugin_events, plugin_host
-from broker.host.interface import Action, Event, PluginConfigurationError, SessionFacts
+from broker.host.interface import Action, Event, PluginConfigurationError, PublishFacts, SessionFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,10 +89,12 @@ async def test_events_come_in_order_with_amqtts_arguments(load: Callable[..., An
     client.connected()
     await until(lambda: len(users.heard) == 3)  # a session changes its state as soon as its client does
     client.subscribed("a/#", 1)
-    host.message_received("client-1", "a/b", b"1", 1, is_retain=True, packet_id=7)
-    host.message_stored("client-1", "a/b", b"1", 1, is_retain=True, packet_id=7)
-    host.message_received("client-1", "a/c", b"2", 0, is_retain=False)
-    host.message_stored("client-1", "a/c", b"2", 0, is_retain=False)
+    for message in (
+        PublishFacts("client-1", "a/b", b"1", 1, is_retain=True, packet_id=7),
+        PublishFacts("client-1", "a/c", b"2", 0, is_retain=False),
+    ):
+        host.message_received(message)
+        host.message_stored(message)
     client.unsubscribed("a/#")
     client.disconnected()
     await host.draining()
@@ -287,7 +289,7 @@ async def test_a_session_taken_over_stays_when_the_old_connection_ends(load: Cal
     old.connected()
     new.connected()
     old.disconnected()
-    host.message_stored("client-1", "a", b"1", 0, is_retain=True)
+    host.message_stored(PublishFacts("client-1", "a", b"1", 0, is_retain=True))
     assert host._bridge.sessions == {"client-1": new.session}
     assert host._bridge.sessions["client-1"] is new.session
 
