@@ -6,7 +6,9 @@ Whatever a test sends to MongoDB has to be known to MongoDB 4.0, or the test fai
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from local.mongodb import EmbeddedMongoDB
 from local.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 MONGO_COMMANDS = CommandsSeen()
@@ -75,3 +77,10 @@ def mongo_url(mongo_server_url: str) -> Iterator[str]:
     yield url
     with pymongo.MongoClient(url) as client:
         client.drop_database(name)
+
+
+@pytest.fixture
+def name() -> Callable[[], str]:
+    """Make names (client ids, topics) that no other test uses; 23 characters at most, as MQTT 3.1 asks."""
+    prefix, numbers = secrets.token_hex(5), itertools.count()
+    return lambda: f"t{prefix}-{next(numbers)}"

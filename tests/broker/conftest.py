@@ -6,7 +6,6 @@ already there, any broker; tests that need our own process, its settings or its 
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import textwrap
 from dataclasses import dataclass
@@ -123,13 +122,6 @@ def start_broker(store: EmbeddedValkey, new_broker: Callable[..., BrokerProcess]
         return process
 
     return start
-
-
-@pytest.fixture
-def name() -> Callable[[], str]:
-    """Make names (client ids, topic prefixes) that no other test uses; 23 characters at most, as 3.1 asks."""
-    prefix, numbers = secrets.token_hex(5), itertools.count()
-    return lambda: f"t{prefix}-{next(numbers)}"
 
 
 @pytest.fixture

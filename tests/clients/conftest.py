@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,13 +62,6 @@ def mortal_broker(redis_url: str, tmp_path: Path) -> Iterator[BrokerProcess]:
     process.start()
     yield process
     process.kill()
-
-
-@pytest.fixture
-def name() -> Callable[[], str]:
-    """Make names (client ids, topics) that no other test uses; 23 characters at most, as 3.1 asks."""
-    prefix, numbers = secrets.token_hex(5), itertools.count()
-    return lambda: f"t{prefix}-{next(numbers)}"
 
 
 @pytest.fixture(scope="session")

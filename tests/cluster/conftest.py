@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,10 +101,3 @@ def at(opened: Callable[[BrokerProcess], RawClient]) -> Callable[..., RawClient]
         return client
 
     return connected
-
-
-@pytest.fixture
-def name() -> Callable[[], str]:
-    """Make names that no other test uses."""
-    prefix, numbers = secrets.token_hex(5), itertools.count()
-    return lambda: f"t{prefix}-{next(numbers)}"
