@@ -281,12 +281,19 @@ TABLE: tuple[Setting, ...] = (
         "QUIET_AFTER_S", _between(1, 86_400 * 30), "900", "A device without a message for this long is quiet.", "s"
     ),
     Setting(
+        "STORE_BYTES",
+        _between(0, 1024 * GIB),
+        "0",
+        "Memory of Redis that the application may use; 0: what Redis's maxmemory allows, which it never exceeds. "
+        "History is shed before it is full.",
+        "bytes",
+    ),
+    Setting(
         "HISTORY_MESSAGES",
         _between(1, 10_000_000),
         "10000",
         "Recent messages kept for each device.",
         "messages",
-        used_by=TCP,
     ),
     Setting(
         "HISTORY_BYTES",
@@ -294,7 +301,6 @@ TABLE: tuple[Setting, ...] = (
         str(4 * MIB),
         "Recent messages kept for each device.",
         "bytes",
-        used_by=TCP,
     ),
     Setting(
         "HISTORY_AGE_S",
@@ -302,7 +308,6 @@ TABLE: tuple[Setting, ...] = (
         str(7 * 86_400),
         "Age to which recent messages are kept.",
         "s",
-        used_by=TCP,
     ),
     Setting(
         "ROLLUP_AGE_S",
@@ -310,7 +315,6 @@ TABLE: tuple[Setting, ...] = (
         str(2 * 86_400),
         "Age to which minute rollups are kept.",
         "s",
-        used_by=TCP,
     ),
     Setting(
         "LOG_KEEP_BYTES",
@@ -318,7 +322,6 @@ TABLE: tuple[Setting, ...] = (
         str(8 * MIB),
         "Ingest log kept behind the projector, for live views that resume.",
         "bytes",
-        used_by=TCP,
     ),
     Setting(
         "LOG_MAX_BYTES",
@@ -326,7 +329,6 @@ TABLE: tuple[Setting, ...] = (
         str(64 * MIB),
         "Ingest log that views or MongoDB have not taken yet, at which the broker slows its publishers.",
         "bytes",
-        used_by=TCP,
     ),
     Setting(
         "LONG_HISTORY_AGE_S",
@@ -416,7 +418,6 @@ TABLE: tuple[Setting, ...] = (
         "1000",
         "QoS 1 and 2 messages waiting for one session.",
         "messages",
-        used_by=TCP,
     ),
     Setting(
         "QUEUE_BYTES",
@@ -424,7 +425,6 @@ TABLE: tuple[Setting, ...] = (
         str(4 * MIB),
         "QoS 1 and 2 messages waiting for one session.",
         "bytes",
-        used_by=TCP,
     ),
     Setting(
         "QUEUE_AGE_S",
@@ -432,7 +432,6 @@ TABLE: tuple[Setting, ...] = (
         str(7 * 86_400),
         "Age to which QoS 1 and 2 messages wait for one session.",
         "s",
-        used_by=TCP,
     ),
     Setting(
         "SEND_BUFFER_BYTES",
@@ -460,7 +459,11 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("MAX_TOPIC_LEVELS", _between(1, 65_535), "64", "Levels in a topic name or filter.", "levels", used_by=TCP),
     Setting(
-        "MAX_SESSIONS", _between(1, 10_000_000), "20000", "Sessions kept, connected or not.", "sessions", used_by=TCP
+        "MAX_SESSIONS",
+        _between(1, 10_000_000),
+        "20000",
+        "Sessions kept, connected or not.",
+        "sessions",
     ),
     Setting(
         "MAX_SESSION_EXPIRY_S",
@@ -468,9 +471,8 @@ TABLE: tuple[Setting, ...] = (
         str(7 * 86_400),
         "Longest time a session outlives its connection.",
         "s",
-        used_by=TCP,
     ),
-    Setting("RETAINED_MESSAGES", _between(1, 10_000_000), "10000", "Retained messages kept.", "messages", used_by=TCP),
+    Setting("RETAINED_MESSAGES", _between(1, 10_000_000), "10000", "Retained messages kept.", "messages"),
     Setting(
         "BATCH_MESSAGES", _between(1, 65_535), "8192", "Messages in one commit to the store.", "messages", used_by=TCP
     ),

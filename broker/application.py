@@ -20,6 +20,7 @@ from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.node import Node, new_node_id, whole
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
+from broker.commit.room import Room
 from broker.host.authentication import PasswordAuthenticator
 from broker.host.interface import Event, PluginConfigurationError
 from broker.net.door import Doors
@@ -38,6 +39,7 @@ from store.commit_log import COMMIT, CommitLog
 from store.connection import connect, connect_async
 from store.link import LinkDownError, StoreLink
 from store.log_trimming import LogTrimming
+from store.memory import log_bound
 from store.model import DeviceNaming
 from store.query import Query
 from store.retained import RetainedMessages
@@ -148,6 +150,7 @@ class Application:
         )
         self._membership.routes = self._broker.routes
         self._membership.clients = Handover(self._broker, self._node_id, self._link)
+        self._room = Room(self._new_client(), settings.store_bytes)
         self._lag = Lag(LogTrimming(self._new_client(), settings, self._link), wall_ms)
         self._committer = self._broker.committer = Committer(
             self._link,
@@ -178,6 +181,7 @@ class Application:
             self._broker,
             self._committer,
             self._server,
+            self._room,
             lambda: self._lag.ms,
             self._started_ms,
             partial(whole, self._new_client(), wall_ms),
@@ -216,8 +220,9 @@ class Application:
                 log.warning("Store: %s", warning)
 
     def _is_held(self) -> bool:
-        """Whether commits have to wait: for what other nodes want, or for views or a long history that lag too far behind."""
-        return not self._membership.has_joined.is_set() or self._lag.bytes > self._settings.log_max_bytes
+        """Whether commits have to wait: for what other nodes want, for room, or for views or a long history that lag too far."""
+        is_late = self._lag.bytes > log_bound(self._room.memory, self._settings.log_max_bytes)
+        return not self._membership.has_joined.is_set() or self._room.is_full or is_late
 
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         self._broker.stored(batch, sequence_numbers)
@@ -240,6 +245,7 @@ class Application:
             self._membership.run(),
             *(() if self._is_worker else (child.run() for child in children(self._settings))),
             self._lag.run(),
+            self._room.run(),
             self._node.run(),
             self._server.sweep_forever(),
             self._sys_topics.run(),
@@ -312,6 +318,7 @@ class Application:
             "plugin_events_dropped": 0 if self._plugins is None else self._plugins.dropped_events,
             "backlog_bytes": committer.backlog_bytes,
             "is_congested": int(committer.is_congested),
+            "is_store_full": int(self._room.is_full),
         }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from broker.commit.committer import Committer
+    from broker.commit.room import Room
     from broker.net.server import Server
     from broker.session.message_broker import MessageBroker
 
@@ -38,6 +39,7 @@ class SysTopics:
         message_broker: MessageBroker,
         committer: Committer,
         server: Server,
+        room: Room,
         lag_ms: Callable[[], int],
         started_ms: int,
         whole: Callable[[], Awaitable[dict[str, int]]],
@@ -45,6 +47,7 @@ class SysTopics:
         self._broker = message_broker
         self._committer = committer
         self._server = server
+        self._room = room
         self._lag_ms = lag_ms
         self._started_ms = started_ms
         self._whole = whole
@@ -73,4 +76,14 @@ class SysTopics:
             "messages/dropped": counters.messages_dropped + self._committer.dropped,
             "store/lag": self._lag_ms(),
             "store/backlog": self._committer.backlog_bytes,
+            "store/memory/used": self._room.memory.used_bytes,
+            "store/memory/maximum": self._room.memory.budget_bytes,
+            "store/state": self._store_state(),
         }
+
+    def _store_state(self) -> str:
+        if self._room.is_full:
+            return "full: nothing is acknowledged until there is room"
+        if self._committer.is_store_failing:
+            return "failing: nothing is acknowledged until it stores again"
+        return "ok"

@@ -10,44 +10,75 @@ from redis.cluster import RedisCluster
 
 from store import schema
 from store.answers import StoreStatus
+from store.memory import NEARLY_FULL_ABOVE, REFUSE_ABOVE, Memory, memory_of
 from store.model import MessageId
 from store.redis_cluster import ClusterClient
 
 if TYPE_CHECKING:
     from redis import Redis
 
-MEMORY_WARNING = 0.8
 NO_PERSISTENCE = "Redis keeps nothing on disk: a restart of it loses everything. Turn on AOF (or at least RDB)."
-NEARLY_FULL = "Redis uses more than 80 % of its memory: when it is full, no message can be stored."
+NEARLY_FULL = (
+    "Redis uses more than 90 % of its memory although old history is shed: when it is full, no message can be stored."
+)
+FULL = (
+    "Redis is full: messages are not acknowledged until there is room; devices keep them and send them again. "
+    "Raise its memory, or shorten what is kept."
+)
 
 
-def store_status(client: Redis, now_ms: int) -> StoreStatus:
-    """Return version, memory, lag of the views and warnings; what the server does not tell is left out."""
+def store_status(client: Redis, store_bytes: int, now_ms: int) -> StoreStatus:
+    """Return version, memory, lag of the views and warnings; what the server does not tell is left out.
+
+    `store_bytes`: the setting STORE_BYTES, for all masters of a cluster together.
+    """
     servers = _servers(client)
-    used_bytes = [int(info.get("used_memory", 0)) for info in servers]
-    max_bytes = [int(info.get("maxmemory", 0)) for info in servers]
-    save = _config(client, "save")
+    memories = [memory_of(info, store_bytes, len(servers)) for info in servers]
+    whole, save = _together(memories), _config(client, "save")
     lag_ms, lag_entries = _lag(client, now_ms)
     return StoreStatus(
         version=str(servers[0].get("valkey_version") or servers[0].get("redis_version", "")),
-        used_bytes=sum(used_bytes),
-        max_bytes=sum(max_bytes) if all(max_bytes) else 0,
+        used_bytes=whole.used_bytes,
+        max_bytes=whole.budget_bytes,
         lag_ms=lag_ms,
         lag_entries=lag_entries,
-        warnings=list(dict.fromkeys(warning for info in servers for warning in _warnings(info, save))),
+        warnings=list(
+            dict.fromkeys(
+                warning
+                for info, memory in zip(servers, memories, strict=True)
+                for warning in _warnings(info, memory, save)
+            )
+        ),
     )
 
 
-def _servers(client: Redis) -> list[dict[str, Any]]:
+def memory(client: Redis, store_bytes: int) -> Memory:
+    """Return the memory of all masters together. Raises redis.RedisError."""
+    servers = _servers(client, "memory")
+    return _together([memory_of(info, store_bytes, len(servers)) for info in servers])
+
+
+def fullest_memory(client: Redis, store_bytes: int) -> Memory:
+    """Return the memory of the master that has least room. Raises redis.RedisError."""
+    servers = _servers(client, "memory")
+    return max((memory_of(info, store_bytes, len(servers)) for info in servers), key=lambda memory: memory.share)
+
+
+def _together(memories: list[Memory]) -> Memory:
+    budgets = [each.budget_bytes for each in memories]
+    return Memory(sum(each.used_bytes for each in memories), sum(budgets) if all(budgets) else 0)
+
+
+def _servers(client: Redis, section: str | None = None) -> list[dict[str, Any]]:
     """Return what the server says of itself, or each master of a cluster."""
     if isinstance(client, ClusterClient):
-        return list(client.info(target_nodes=RedisCluster.PRIMARIES).values())
-    info: Any = client.info()
+        return list(client.info(section, target_nodes=RedisCluster.PRIMARIES).values())
+    info: Any = client.info(section)
     return [info]
 
 
-def _warnings(info: dict[str, Any], save: str | None) -> list[str]:
-    used_bytes, max_bytes = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+def _warnings(info: dict[str, Any], memory: Memory, save: str | None) -> list[str]:
+    max_bytes = int(info.get("maxmemory", 0))
     warnings = []
     if not int(info.get("aof_enabled", 0)) and save == "":
         warnings.append(NO_PERSISTENCE)
@@ -56,7 +87,9 @@ def _warnings(info: dict[str, Any], save: str | None) -> list[str]:
         warnings.append(
             f"Redis may throw data away when its memory is full ({policy}): set noeviction, not cache mode."
         )
-    if max_bytes and used_bytes > MEMORY_WARNING * max_bytes:
+    if memory.share > REFUSE_ABOVE:
+        warnings.append(FULL)
+    elif memory.share > NEARLY_FULL_ABOVE:
         warnings.append(NEARLY_FULL)
     return warnings
 

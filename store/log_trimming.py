@@ -4,7 +4,8 @@
             ^ `trim`, a mark at least half of LOG_KEEP_BYTES behind the views
 
 The log is cut before `trim`, or before what an outlet that holds the log has not taken, where that is older. Other
-outlets have until the log has half of LOG_MAX_BYTES; then it goes on without them, and what goes by them is counted.
+outlets have until the log has half of what it may have (`memory.log_bound`); then it goes on without them, and what goes
+by them is counted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from store import schema
+from store.memory import log_bound, master_of, memories
 from store.model import START, MessageId
 from store.outlet_state import HOLDING_OUTLETS, outlet_names
 from store.scripting import ScriptRunner, load_script
@@ -48,7 +50,7 @@ class LogTrimming:
         names = outlet_names(settings)
         self._holding = [name for name in names if name in HOLDING_OUTLETS]
         self._others = [name for name in names if name not in HOLDING_OUTLETS]
-        self._others_bytes: int = settings.log_max_bytes // 2
+        self._settings = settings
 
     async def backlog(self) -> Backlog:
         """Look how much waits; the same on every node, whoever projects."""
@@ -77,7 +79,8 @@ class LogTrimming:
         """Cut what only other outlets need, the oldest first, until the log has no more than their share."""
         used_bytes = await self._redis.execute_command("MEMORY USAGE", schema.LOG, "SAMPLES", MEMORY_SAMPLES)
         keys = [schema.LOG, *(schema.outlet(name) for name in self._others)]
-        too_many = (used_bytes or 0) - self._others_bytes
+        memory = (await memories(self._redis, self._settings.store_bytes))[master_of(self._redis, schema.LOG)]
+        too_many = (used_bytes or 0) - log_bound(memory, self._settings.log_max_bytes) // 2
         while too_many > 0:
             (cut_bytes,) = await self._run([(self._cut, keys, [before.log_id, min(too_many, CUT_BYTES)])])
             if not cut_bytes:

@@ -6,15 +6,18 @@ No question scans messages or the key space. Every method raises redis.RedisErro
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 
-from store import health, history, live, presence, schema
+from store import capacity, health, history, live, presence, schema
 from store.answers import FleetCounts
 from store.connection import connect
 from store.devices import DeviceReader
+from store.memory import REFUSE_ABOVE
 from store.model import DeviceNaming
+from store.outlet_state import outlet_states
+from store.retention_state import retention_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +34,16 @@ if TYPE_CHECKING:
         StoredMessage,
         StoreStatus,
     )
+    from store.capacity import Capacity
     from store.devices import Sort
     from store.model import MessageId
+    from store.outlet_state import OutletState
+    from store.retention_state import RetentionState
+
+Readiness = Literal["ready", "store_full", "store_unavailable"]
 
 MAX_RATE_MINUTES = 120
+RATE_OF_CAPACITY_MINUTES = 60
 PING_TIMEOUT_S = 1.0
 
 
@@ -129,14 +138,35 @@ class Query:
 
     def store_status(self) -> StoreStatus:
         """Return how the store is, with a warning for each thing an operator should change."""
-        return health.store_status(self._redis, self._now_ms())
+        return health.store_status(self._redis, self._settings.store_bytes, self._now_ms())
+
+    def capacity(self) -> Capacity:
+        """Return what the store holds by kind of data, against its budget. Estimates, see `capacity`."""
+        rates = [per_s for _, per_s in self.rate(RATE_OF_CAPACITY_MINUTES)]
+        while rates and not rates[0]:  # before the first message
+            rates.pop(0)
+        per_s = sum(rates) / max(1, len(rates))
+        return capacity.capacity(self._redis, self._settings, per_s, self._now_ms())
+
+    def retention(self) -> RetentionState:
+        """Return what was shed to make room."""
+        return retention_state(self._redis)
+
+    def outlets(self) -> list[OutletState]:
+        """Return the state of each outlet of the log that the settings ask for."""
+        return outlet_states(self._redis, self._settings, self._now_ms())
 
     def ping(self) -> bool:
         """Return whether the store answers, within about PING_TIMEOUT_S. Raises nothing."""
+        return self.readiness() != "store_unavailable"
+
+    def readiness(self) -> Readiness:
+        """Return whether the store answers, and has room for messages, within about PING_TIMEOUT_S. Raises nothing."""
         try:
-            return bool(self._pinger.ping())
+            memory = health.fullest_memory(self._pinger, self._settings.store_bytes)
         except redis.RedisError:
-            return False
+            return "store_unavailable"
+        return "store_full" if memory.share > REFUSE_ABOVE else "ready"
 
     def _devices(self) -> DeviceReader:
         return DeviceReader(self._redis, self._settings.quiet_after_s, self._now_ms())

@@ -40,6 +40,8 @@
     {devices}:names           zset     every device at score 0: found by prefix
     {fleet}:record            hash     see FLEET_FIELDS
     {fleet}:rate              hash     start of a 10 s slot (s) -> messages; kept for two hours
+    {fleet}:retention         hash     what was shed to make room, see `retention_state.RetentionState`
+    {fleet}:memory            hash     time (s) -> bytes that Redis used then; kept for a day
 
     {nodes}:alive             zset     NODE by last heartbeat (ms)
     {nodes}:info:NODE         hash     what a node says of itself; gone NODE_TTL_S after its last heartbeat
@@ -65,6 +67,8 @@ DEVICES_SEEN = "{devices}:seen"
 DEVICES_NAMES = "{devices}:names"
 FLEET = "{fleet}:record"
 FLEET_RATE = "{fleet}:rate"
+RETENTION = "{fleet}:retention"
+MEMORY = "{fleet}:memory"
 NODES = "{nodes}:alive"
 
 HEARTBEAT_S = 2

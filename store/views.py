@@ -98,6 +98,7 @@ class Views:
         self._settings = settings
         self._device = load_script("position", "device")
         self._fleet = load_script("position", "fleet")
+        self._index = load_script("index")
 
     async def position(self) -> MessageId:
         """Return up to which message the log is projected; START if nothing is."""
@@ -124,13 +125,10 @@ class Views:
 
     async def index_devices(self, last_seen_ms: dict[str, int]) -> None:
         """Enter devices into the indices by last message and by name."""
-        ids = list(last_seen_ms)
-        pipeline = self._redis.pipeline(transaction=False)
-        for start in range(0, len(ids), INDEX_MEMBERS):
-            some = ids[start : start + INDEX_MEMBERS]
-            pipeline.zadd(schema.DEVICES_SEEN, {device_id: last_seen_ms[device_id] for device_id in some}, gt=True)
-            pipeline.zadd(schema.DEVICES_NAMES, dict.fromkeys(some, 0), nx=True)
-        await pipeline.execute()
+        entries = list(last_seen_ms.items())
+        steps = (entries[start : start + INDEX_MEMBERS] for start in range(0, len(entries), INDEX_MEMBERS))
+        keys = [schema.DEVICES_SEEN, schema.DEVICES_NAMES]
+        await self._run([(self._index, keys, [each for name, ms in some for each in (ms, name)]) for some in steps])
 
     async def apply_fleet(self, write: FleetWrite, now_ms: int) -> MessageId | None:
         """Add a batch to the totals and move the position of the log past it; the last write of a batch.

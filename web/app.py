@@ -13,7 +13,21 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from store.connection import connect
 from store.query import Query
-from web import api, assets, auth, devices, errors, headers, health, limits, live, overview, presentation, sessions
+from web import (
+    api,
+    assets,
+    auth,
+    devices,
+    errors,
+    headers,
+    health,
+    limits,
+    live,
+    overview,
+    presentation,
+    sessions,
+    storage,
+)
 from web.api.device_path import DeviceIdConverter, EscapedDevicePath
 from web.live.tailer import Tailer
 
@@ -36,7 +50,7 @@ def create_app(settings: Settings, query: Query | None = None) -> Flask:
     app.url_map.converters["device"] = DeviceIdConverter
     app.session_interface = sessions.SchemeAwareSessions()
     CSRFProtect(app)
-    for room in (health, auth, overview, devices, live, api, api.reference):
+    for room in (health, auth, overview, devices, live, storage, api, api.reference):
         app.register_blueprint(room.blueprint)
     for room in (presentation, errors, headers, auth.guard):
         room.register(app)

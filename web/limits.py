@@ -25,6 +25,7 @@ class ClientStorage(RedisStorage):
     """The library's storage in Redis over a client that is there already, whatever kind of store it leads to."""
 
     STORAGE_SCHEME = ["client"]  # noqa: RUF012  as its base declares it
+    SCRIPT_INCR_EXPIRE = b"#!lua flags=allow-oom\n" + RedisStorage.SCRIPT_INCR_EXPIRE  # counts also while Redis is full
 
     def __init__(self, uri: str, client: redis.Redis, **_: Any) -> None:
         super(RedisStorage, self).__init__(uri)  # its own would make a client from `uri`

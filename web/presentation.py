@@ -44,6 +44,14 @@ def ago(ts_ms: int) -> str:
     return f"{elapsed_s} s ago"
 
 
+def duration(seconds: int) -> str:
+    """Write a length of time: `45 s`, `15 min`, `7 d`; of long ones only the largest unit."""
+    for unit_s, name in _UNITS:
+        if seconds >= unit_s:
+            return f"{seconds // unit_s} {name}"
+    return f"{seconds} s"
+
+
 def size(count: int) -> str:
     """Write a number of bytes: `512 B`, `1.5 KiB`, `20 MiB`."""
     amount = float(count)
@@ -66,8 +74,13 @@ def scalar(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+def outlet_title(name: str) -> str:
+    """Write an outlet's name as people know it."""
+    return {"mongodb": "MongoDB", "influxdb": "InfluxDB"}.get(name, name)
+
+
 def register(app: Flask) -> None:
     """Offer these to the templates of `app`."""
-    for name in (rfc3339, exact, ago, size, number, scalar, preview):
+    for name in (rfc3339, exact, ago, duration, size, number, scalar, preview, outlet_title):
         app.add_template_filter(name)
     app.add_template_global(now_ms)

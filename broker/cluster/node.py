@@ -10,6 +10,7 @@ from uuid import uuid4
 import redis.exceptions
 
 from store import schema
+from store.scripting import load_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 PRESENCE_WRITE_S = 0.2
 SUMMED = ("connections", "sessions", "subscriptions", "messages_received", "messages_delivered", "messages_dropped")
+
+HEARTBEAT = load_script("heartbeat")
 
 
 def new_node_id() -> str:
@@ -74,10 +77,11 @@ class Node:
     async def _beat(self) -> None:
         info, now_ms = schema.node_info(self._node_id), self._wall_ms()
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.zadd(schema.NODES, {self._node_id: now_ms})
-            pipeline.zremrangebyscore(schema.NODES, "-inf", now_ms - schema.NODE_TTL_S * 10_000)
-            pipeline.hset(info, items=[each for pair in self._describe().items() for each in pair])
-            pipeline.expire(info, schema.NODE_TTL_S)
+            forget_ms = now_ms - schema.NODE_TTL_S * 10_000
+            described = (each for pair in self._describe().items() for each in pair)
+            pipeline.execute_command(
+                "EVAL", HEARTBEAT.source, 2, schema.NODES, info, self._node_id, now_ms, forget_ms, schema.NODE_TTL_S, *described
+            )  # fmt: skip
             pipeline.expire(schema.presence(self._node_id), schema.NODE_TTL_S)
             *_, had_presence = await pipeline.execute()
         if not had_presence:

@@ -11,14 +11,25 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.projector.projector import Projector
+from broker.projector.retention import Retention
 from broker.start import start, watch_parent
+from store.cluster_link import views_link
 from store.connection import connect_async
+from store.log_trimming import LogTrimming
+from store.shedding import Shedding
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from settings import Settings
 
 
 CATCH_UP_S = 2.0
+
+
+def wall_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 async def project(configuration: Settings) -> int:
@@ -28,20 +39,44 @@ async def project(configuration: Settings) -> int:
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the broker too, which says when to stop
     await watch_parent(stopping.set)
-    async with contextlib.aclosing(connect_async(configuration, retries=0)) as client:
-        projector = Projector(client, configuration, uuid4().hex[:12], lambda: time.time_ns() // 1_000_000)
+    node_id = uuid4().hex[:12]
+    async with (
+        contextlib.aclosing(connect_async(configuration, retries=0)) as client,
+        retaining(configuration, node_id),
+    ):
+        projector = Projector(client, configuration, node_id, wall_ms)
         running = asyncio.create_task(projector.run())
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
         with contextlib.suppress(TimeoutError):  # the log keeps what is not projected then
             await asyncio.wait_for(projector.catch_up(), CATCH_UP_S)
-        while not running.done():
-            running.cancel()
-            await asyncio.wait((running,), timeout=0.2)
+        await _cancel(running)
         stop.cancel()
         if not running.cancelled():
             running.result()
     return 0
+
+
+@contextlib.asynccontextmanager
+async def retaining(configuration: Settings, node_id: str) -> AsyncIterator[None]:
+    """Have the store's memory watched meanwhile, over connections of their own: it has to go on while projection waits."""
+    async with contextlib.aclosing(connect_async(configuration, retries=0)) as client:
+        link = views_link(client, configuration)
+        trimming, shedding = LogTrimming(client, configuration, link), Shedding(client, configuration, link)
+        retention = Retention(shedding, configuration, trimming.trim, node_id, wall_ms)
+        tasks = [asyncio.create_task(run) for run in (retention.run(), link.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                await _cancel(task)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """End a task; again where redis-py lost a cancellation that met a time-out of its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.2)
 
 
 if __name__ == "__main__":

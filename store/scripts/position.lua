@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Prepended to device.lua and fleet.lua: what makes a replayed or overlapping write harmless.
+-- They also write while the store is full: what is in the views can be trimmed off the log (docs/decisions/0009).
 
 local function is_after(left, right)
   local left_ms, left_seq = string.match(left, '^(%d+)-(%d+)$')

@@ -37,9 +37,9 @@ def await_stored(redis_url: str, payloads: Iterable[bytes]) -> None:
 
 
 @contextmanager
-def views(redis_url: str) -> Iterator[Query]:
-    """Ask the store as the dashboard does."""
+def views(redis_url: str, **more: str) -> Iterator[Query]:
+    """Ask the store as the dashboard does, with `more` settings than it needs."""
     words = dict.fromkeys(("DASHBOARD_USERNAME", "DASHBOARD_PASSWORD", "SECRET_KEY"), "unused-but-required-here")
-    configuration = settings.load({"REDIS_URL": redis_url, **words}, "web")
+    configuration = settings.load({"REDIS_URL": redis_url, **words, **more}, "web")
     with connect(configuration) as client:
         yield Query(client, configuration)

@@ -259,7 +259,7 @@ def test_store_status_warns(query: Query, store: redis.Redis) -> None:
         until_aof_is_written(store)
     assert "allkeys-lru" in warnings
     assert "nothing on disk" in warnings
-    assert "80 %" in full
+    assert "Redis is full" in full
 
 
 def test_lag_is_shown(query: Query, store: redis.Redis) -> None:

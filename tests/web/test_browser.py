@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 DEVICE = "/device?id=greenhouse-01"
-PATHS = ["/", "/devices", DEVICE, "/live", "/api"]
+PATHS = ["/", "/devices", DEVICE, "/live", "/storage", "/api"]
 
 
 def stay(page: Page) -> None:

@@ -32,6 +32,7 @@ PATHS = {
     "/api/v1/devices/{device_id}": "/api/v1/devices/cellar-04",
     "/api/v1/devices/{device_id}/messages": "/api/v1/devices/cellar-04/messages",
     "/api/v1/devices/{device_id}/series": "/api/v1/devices/cellar-04/series?field=humidity",
+    "/api/v1/storage": "/api/v1/storage",
     "/api/v1/live/recent": "/api/v1/live/recent",
     "/api/v1/openapi.json": "/api/v1/openapi.json",
 }
@@ -49,7 +50,8 @@ def complaints(value: Any, schema: dict[str, Any], where: str) -> list[str]:
         isinstance(value, bool) and "boolean" not in names
     ):
         return [f"{where}: {value!r} is no {names}"]
-    found = [f"{where}: no {name}" for name in schema.get("required", []) if name not in value]
+    required = schema.get("required", []) if isinstance(value, dict) else []
+    found = [f"{where}: no {name}" for name in required if name not in value]
     if isinstance(value, dict):
         extra = schema.get("additionalProperties")
         for name, part in value.items():

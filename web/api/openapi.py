@@ -74,6 +74,10 @@ def _paths() -> dict[str, dict[str, Any]]:
             _parameter("to", "A time, or ms since the epoch; now unless told."),
             _parameter("points", "Buckets at most, 1 to 2000; 300 unless told.", "integer"),
         ),
+        "/api/v1/storage": _operation(
+            "What the store holds by kind of data (estimates), what bounds it, what was shed to make room, outlets",
+            "Storage",
+        ),
         "/api/v1/live": _stream(
             *wanted,
             _parameter("Last-Event-ID", "Continue after this message.", where="header"),

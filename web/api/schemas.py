@@ -6,6 +6,8 @@ from typing import Any
 
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
+TEXT_OR_NULL = {"type": ["string", "null"]}
+COUNT_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
 NUMBER = {"type": "number"}
 FLAG = {"type": "boolean"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]}
@@ -29,6 +31,29 @@ def _row(*items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "prefixItems": list(items), "minItems": len(items), "maxItems": len(items)}
 
 
+_SHEDDING = _object(
+    now={"type": ["string", "null"], "description": "log, history or rollups; nothing: there is nothing left to shed"},
+    since=TIME_OR_NULL,
+    history_reaches_back_to=TIME_OR_NULL,
+    messages=COUNT,
+    bytes=COUNT,
+    rollups=COUNT,
+    log_bytes=COUNT,
+)
+_GROWTH = _object(over_s=COUNT, bytes_per_hour={"type": "integer"}, seconds_to_shedding=COUNT_OR_NULL)
+_OUTLET = _object(
+    name=TEXT,
+    error=TEXT_OR_NULL,
+    error_since=TIME_OR_NULL,
+    written_up_to=TIME_OR_NULL,
+    lag_ms=COUNT,
+    written=COUNT,
+    lost=COUNT,
+    documents=COUNT,
+    bytes=COUNT,
+    stored_bytes=COUNT,
+    updated=TIME_OR_NULL,
+)
 _MESSAGE = {"id": TEXT, "ts": TIME, "topic": TEXT, "qos": COUNT, "retain": FLAG, "payload": _ref("Payload")}
 
 SCHEMAS: dict[str, Any] = {
@@ -67,5 +92,22 @@ SCHEMAS: dict[str, Any] = {
     "LiveMessage": _object(**_MESSAGE, device=TEXT, client_id=TEXT, payload_bytes=COUNT, is_truncated=FLAG),
     "Recent": _object(messages=_list(_ref("LiveMessage")), position=TEXT, skipped=COUNT, has_gap=FLAG),
     "Series": _object(points=_list(_row(TIME, NUMBER, NUMBER, NUMBER, COUNT))),
+    "Storage": _object(
+        used_bytes=COUNT,
+        budget_bytes=COUNT_OR_NULL,
+        is_full=FLAG,
+        growth={**_GROWTH, "type": ["object", "null"]},
+        shedding=_SHEDDING,
+        kinds=_list(
+            _object(
+                name=TEXT,
+                count=COUNT,
+                bytes=COUNT,
+                most_bytes=COUNT_OR_NULL,
+                settings={"type": "object", "additionalProperties": COUNT},
+            )
+        ),
+        outlets=_list(_OUTLET),
+    ),
     "Document": {"type": "object"},
 }

@@ -1,4 +1,4 @@
-"""/healthz: this process answers. /readyz: the store does too, within about a second."""
+"""/healthz: this process answers. /readyz: the store does too, within about a second, and has room for messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def healthz() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """Say whether the store answers: 200 or 503."""
-    if not current.query().ping():
-        return {"status": "store_unavailable"}, 503
-    return {"status": "ready"}
+    """Say whether the store answers and takes messages: 200 or 503."""
+    readiness = current.query().readiness()
+    return {"status": readiness}, 200 if readiness == "ready" else 503

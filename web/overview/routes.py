@@ -34,6 +34,8 @@ def _facts() -> dict[str, Any]:
         "devices": query.devices(limit=LATEST_DEVICES).rows,
         "nodes": query.nodes(),
         "store": query.store_status(),
+        "outlets": query.outlets(),
+        "retention": query.retention(),
         "command": first_message.command(settings),
         "has_username": bool(settings.mqtt_username),
         "quiet_after_s": settings.quiet_after_s,
