@@ -327,7 +327,8 @@ TABLE: tuple[Setting, ...] = (
         "LOG_MAX_BYTES",
         _between(1 * MIB, 64 * GIB),
         str(64 * MIB),
-        "Ingest log that views or MongoDB have not taken yet, at which the broker slows its publishers.",
+        "Ingest log that views or MongoDB have not taken yet, at which the broker slows its publishers; "
+        "never more than a quarter of what Redis may use.",
         "bytes",
     ),
     Setting(

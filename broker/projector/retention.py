@@ -1,8 +1,7 @@
 """Keeps Redis from filling up: sheds what can be spared before messages have to be refused.
 
-Runs beside the projector, in its process, and does its work whether projection gets on or not: over its memory limit Redis
-takes no view, but lets go what is let go here (docs/decisions/0009). The log kept for live views goes first, then what
-`sheddable` names, a little at a time.
+Runs beside the projector, in its process, and does its work whether projection gets on or not, also while Redis is over its
+memory limit (docs/decisions/0009). The log kept for live views goes first, then what `sheddable` names, a little at a time.
 """
 
 from __future__ import annotations
@@ -141,7 +140,7 @@ class Retention:
         self._since_ms, self._doing = 0, ""
 
     async def _note_if_due(self) -> None:
-        is_new = bool(self._sheddable.shed) or self._doing != self._noted
+        is_new = any(self._sheddable.shed.values()) or self._doing != self._noted
         if not is_new or _loop_s() < self._noted_s + NOTE_S:
             return
         values: dict[str, str | int] = {"shedding": self._doing, "since_ms": self._since_ms}

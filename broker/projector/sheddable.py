@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEVICES_A_STEP = 128
 SAMPLE_DEVICES = 64
-PASSES, URGENT_PASSES = 8, 2  # a pass takes this part of the time that there is history of
+PASSES, URGENT_PASSES = 8, 2  # a pass takes this part of the time there is history of; the next more if it was in vain
 FRESH_MS = 1_000  # younger history stays
 HASHES_A_STEP = 8  # of each field of a device, in one script
 
@@ -34,6 +34,7 @@ class _Pass:
     before_ms: int
     after: str = ""
     oldest_ms: int | None = None
+    messages: int = 0
 
 
 class Sheddable:
@@ -67,6 +68,7 @@ class Sheddable:
     async def _history(self, *, keeps_newest: bool) -> AsyncIterator[None]:
         fresh_ms = self._now_ms() - FRESH_MS
         cut = self._pass or await self._first_pass(fresh_ms, keeps_newest=keeps_newest)
+        passes = PASSES
         while True:
             self._pass = cut
             async for _ in self._cut(cut, keeps_newest=keeps_newest):
@@ -74,22 +76,24 @@ class Sheddable:
             self._pass = None
             if cut.oldest_ms is None or cut.oldest_ms >= fresh_ms:
                 return
-            cut = self._next_pass(cut.oldest_ms, fresh_ms)
+            passes = PASSES if cut.messages else max(1, passes // 2)
+            cut = self._next_pass(cut.oldest_ms, fresh_ms, passes)
 
     async def _first_pass(self, fresh_ms: int, *, keeps_newest: bool) -> _Pass:
         """Begin where the oldest history is, as some devices show; where they have none, with a look at all."""
         some = self._in_need(await self._shedding.some_devices(SAMPLE_DEVICES))
         oldest_ms = (await self._shedding.cut_history(some, 0, keeps_newest=keeps_newest)).oldest_ms
-        return _Pass(0) if oldest_ms is None else self._next_pass(oldest_ms, fresh_ms)
+        return _Pass(0) if oldest_ms is None else self._next_pass(oldest_ms, fresh_ms, PASSES)
 
-    def _next_pass(self, oldest_ms: int, fresh_ms: int) -> _Pass:
-        part = (fresh_ms - oldest_ms) // (URGENT_PASSES if self.is_urgent else PASSES)
+    def _next_pass(self, oldest_ms: int, fresh_ms: int, passes: int) -> _Pass:
+        part = (fresh_ms - oldest_ms) // (min(passes, URGENT_PASSES) if self.is_urgent else passes)
         return _Pass(min(fresh_ms, oldest_ms + max(part, FRESH_MS)))
 
     async def _cut(self, cut: _Pass, *, keeps_newest: bool) -> AsyncIterator[None]:
         while names := await self._shedding.devices(cut.after, DEVICES_A_STEP):
             cut.after = names[-1]
             gone = await self._shedding.cut_history(self._in_need(names), cut.before_ms, keeps_newest=keeps_newest)
+            cut.messages += gone.messages
             self.shed["messages"] += gone.messages
             self.shed["bytes"] += gone.bytes
             if gone.messages:

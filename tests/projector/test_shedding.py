@@ -15,11 +15,13 @@ import settings as application_settings
 from broker.projector.grouping import DeviceGroups
 from broker.projector.projector import Projector
 from broker.projector.retention import Retention
+from broker.projector.sheddable import Sheddable
 from store import schema
 from store.connection import connect, connect_async
 from store.ingest_log import IngestLog
 from store.link import StoreLink
 from store.log_trimming import LogTrimming
+from store.memory import ONE_SERVER
 from store.model import DeviceNaming, Message, MessageId, encode_frame
 from store.query import Query
 from store.retention_state import HISTORY, NOTHING, memory_samples, retention_state
@@ -293,6 +295,25 @@ async def test_the_oldest_goes_first_over_all_devices(
         assert_record_counts(store, device)
     assert caplog.text.count("old history goes") == 1
     assert [used for _, used in memory_samples(store)] == [pytest.approx(used_bytes, rel=0.3)]
+
+
+async def test_a_long_time_without_messages_is_passed_over_soon(store: redis.Redis, settings: Settings) -> None:
+    """What is old lies in one piece with what is young: many passes over all devices would remove nothing."""
+    small, large = msgspec.json.encode({"n": 1}), b"x" * 5000
+    async with linked(settings) as (views, shedding, *_):
+        for age_ms, payload in ((7 * 86_400_000, small), (20_000, small), (19_000, large), (18_000, large)):
+            at_ms = now_ms() - age_ms
+            messages = [Message(f"devices/d{n}/t", "c", at_ms, 1, payload) for n in range(DEVICES)]
+            await project(views, messages, b"%d-0" % at_ms)
+        sheddable = Sheddable(shedding, settings, now_ms)
+        sheddable.masters = [ONE_SERVER]
+        steps = 0
+        async for doing in sheddable.steps():
+            steps += 1
+            if doing != HISTORY or sheddable.shed["messages"]:
+                break
+    assert sheddable.shed["messages"] == 2 * DEVICES
+    assert steps <= 5
 
 
 async def test_rollups_go_after_the_history_and_what_cannot_go_is_said(store: redis.Redis, settings: Settings) -> None:
