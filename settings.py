@@ -313,7 +313,21 @@ TABLE: tuple[Setting, ...] = (
         "ROLLUP_AGE_S",
         _between(7_200, 86_400 * 3650),
         str(2 * 86_400),
-        "Age to which minute rollups are kept.",
+        "Age to which minute rollups are kept, for charts of hours.",
+        "s",
+    ),
+    Setting(
+        "HOUR_ROLLUP_AGE_S",
+        _between(86_400, 86_400 * 3650),
+        str(35 * 86_400),
+        "Age to which hour rollups are kept, for charts of days and weeks.",
+        "s",
+    ),
+    Setting(
+        "DAY_ROLLUP_AGE_S",
+        _between(86_400, 86_400 * 3650),
+        str(400 * 86_400),
+        "Age to which day rollups are kept, for charts of months and years.",
         "s",
     ),
     Setting(

@@ -18,12 +18,20 @@ MAX_PAGE = 1000
 MAX_POINTS = 2000
 
 
+class LongHistoryUnavailable(Exception):  # noqa: N818  it is a state of a server, as HTTP names it
+    """The long history (MongoDB) did not answer, or not in time."""
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows and the cursor that continues after them; `next` None at the end."""
+    """Some rows and the cursor that continues after them; `next` None at the end.
+
+    `is_partial`: the long history had to answer, and did not or was behind; the same question later may find more.
+    """
 
     rows: list[T]
     next: str | None
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Device:
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """A message of a device's history or of the live log."""
+    """A message of a device's history or of the live log. `properties`: those of MQTT 5, as on the wire."""
 
     id: MessageId
     device_id: str
@@ -86,6 +94,8 @@ class StoredMessage:
     qos: int
     is_retain: bool
     payload: bytes
+    is_dup: bool = False
+    properties: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,15 @@ class SeriesPoint:
     max: float
     mean: float
     count: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """A chart: its buckets with numbers, oldest first, each `bucket_ms` long. `is_partial`: as of a page."""
+
+    points: list[SeriesPoint]
+    bucket_ms: int
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,21 @@ import msgspec
 
 from store import presence, schema
 from store.answers import MAX_PAGE, Device, DeviceSummary, Page, Status, TopicState, Value
+from store.json_fields import fields_of, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis import Redis
 
+    from store.answers import StoredMessage
+
     Candidate = tuple[str, str]
     """A device and the cursor that continues after it."""
 
 Sort = Literal["last_seen", "name"]
 
+HEAD_BYTES = 256  # of a topic's last payload
 MAX_EXAMINED = 2000  # devices looked at for one page
 STEP = 100
 _unpack = msgspec.msgpack.Decoder().decode
@@ -141,6 +145,25 @@ class DeviceReader:
     def _is_quiet(self, last_seen_ms: int, since_ms: int | None) -> bool:
         """Whether it is long since the last message; for a device that never sent one, since it connected."""
         return (last_seen_ms or since_ms or 0) < self._quiet_before_ms
+
+
+def device_of_messages(first: StoredMessage, last: StoredMessage, messages: int) -> Device:
+    """Return what the oldest and the newest message tell of a device that Redis does not know any more."""
+    scalars = {path: storable(value) for path, value in fields_of(last.payload)}
+    head = last.payload[:HEAD_BYTES]
+    return Device(
+        id=last.device_id,
+        is_connected=False,
+        is_quiet=True,
+        connected_since_ms=None,
+        first_seen_ms=first.ts_ms,
+        last_seen_ms=last.ts_ms,
+        messages=messages,
+        bytes=0,
+        client_id=last.client_id,
+        values={path: Value(value, last.ts_ms) for path, value in sorted(scalars.items())},
+        topics=[TopicState(last.topic_name, last.ts_ms, last.qos, last.is_retain, head, len(last.payload))],
+    )
 
 
 def _has_status(summary: DeviceSummary, status: Status | None) -> bool:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from store import schema
 from store.answers import MAX_PAGE, LiveMessages
-from store.history import stored
 from store.model import DeviceNaming, Message, MessageId, decode_frame
+from store.scan import stored
 
 if TYPE_CHECKING:
     from redis import Redis

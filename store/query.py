@@ -1,6 +1,8 @@
-"""The questions of the dashboard, each with a bounded answer (sync; `views` writes what is read here).
+"""The questions of the dashboard, each with a bounded answer (sync; `views` and outlets write what is read here).
 
-No question scans messages or the key space. Every method raises redis.RedisError while the store does not answer.
+What is recent comes from Redis, what is older from MongoDB where MONGO_URL is set; answers do not tell which one it was. No
+question scans all messages or the key space. Every method raises redis.RedisError while Redis does not answer; without
+MongoDB, answers are partial (`is_partial`), or LongHistoryUnavailable is raised where nothing is left to answer with.
 """
 
 from __future__ import annotations
@@ -10,14 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 
-from store import capacity, health, history, live, presence, schema
-from store.answers import FleetCounts
+from store import capacity, health, live, presence, schema
+from store.answers import MAX_PAGE, FleetCounts
 from store.connection import connect
-from store.devices import DeviceReader
+from store.devices import DeviceReader, device_of_messages
 from store.memory import REFUSE_ABOVE
+from store.messages import MessageReader
 from store.model import DeviceNaming
 from store.outlet_state import outlet_states
 from store.retention_state import retention_state
+from store.rollups import ages_s
+from store.scan import MessageFilter
+from store.series import SeriesReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,18 +35,20 @@ if TYPE_CHECKING:
         LiveMessages,
         NodeStatus,
         Page,
-        SeriesPoint,
+        Series,
         Status,
         StoredMessage,
         StoreStatus,
     )
     from store.capacity import Capacity
     from store.devices import Sort
+    from store.long_history_query import LongHistoryQuery
     from store.model import MessageId
     from store.outlet_state import OutletState
     from store.retention_state import RetentionState
 
 Readiness = Literal["ready", "store_full", "store_unavailable"]
+Order = Literal["newest", "oldest"]
 
 MAX_RATE_MINUTES = 120
 RATE_OF_CAPACITY_MINUTES = 60
@@ -49,6 +57,15 @@ PING_TIMEOUT_S = 1.0
 
 def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _long_history(settings: Settings) -> LongHistoryQuery | None:
+    if not settings.mongo_url:
+        return None
+    from store.long_history_query import LongHistoryQuery  # noqa: PLC0415  most installations have no MongoDB
+    from store.mongo import connect_mongo  # noqa: PLC0415
+
+    return LongHistoryQuery(connect_mongo(settings))
 
 
 class Query:
@@ -60,6 +77,14 @@ class Query:
         self._now_ms = now_ms
         self._naming = DeviceNaming(settings.device_topics)
         self._pinger = connect(settings, timeout_s=PING_TIMEOUT_S, retries=0)
+        self._long = _long_history(settings)
+        self._messages = MessageReader(client, self._long)
+
+    def close(self) -> None:
+        """Close the connections that this opened; the client given stays."""
+        self._pinger.close()
+        if self._long is not None:
+            self._long.close()
 
     def fleet(self) -> FleetCounts:
         """Return the counters of the overview.
@@ -100,8 +125,15 @@ class Query:
         return self._devices().page(search, status, limit, cursor, sort)
 
     def device(self, device_id: str) -> Device | None:
-        """Return one device; None if it is not known."""
-        return self._devices().device(device_id)
+        """Return one device; None if it is not known. Raises LongHistoryUnavailable.
+
+        One that Redis has lost is told from its first and last message in the long history.
+        """
+        found = self._devices().device(device_id)
+        if found is None and self._long is not None:
+            ends = self._long.first_and_last(device_id)
+            return device_of_messages(*ends) if ends else None
+        return found
 
     def messages(
         self,
@@ -110,21 +142,33 @@ class Query:
         before: MessageId | None = None,
         after: MessageId | None = None,
         topic: str | None = None,
+        *,
+        field: str | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        order: Order = "newest",
     ) -> Page[StoredMessage]:
-        """Return a device's recent messages, newest first; `topic` is a topic name or filter. See `history`."""
-        return history.messages(self._redis, device_id, limit, before, after, topic)
+        """Return a page of a device's messages between two ids, which are left out; see `MessageFilter`.
+
+        `order` says which come first; `next` is the `before` of the next page of the newest, the `after` of the oldest.
+        At most MAX_EXAMINED messages are looked at: a page may be short and still have a next one.
+        """
+        wanted = MessageFilter(topic, field, from_ms, to_ms)
+        read = self._messages.newest_first if order == "newest" else self._messages.oldest_first
+        return read(device_id, wanted.range(after, before), wanted, max(1, min(limit, MAX_PAGE)))
 
     def message(self, device_id: str, message_id: MessageId) -> StoredMessage | None:
-        """Return one message whole; None if it is not kept any more."""
-        return history.message(self._redis, device_id, message_id)
+        """Return one message whole; None if it is not kept any more. Raises LongHistoryUnavailable."""
+        return self._messages.message(device_id, message_id)
 
-    def series(self, device_id: str, field: str, from_ms: int, to_ms: int, points: int) -> list[SeriesPoint]:
-        """Return a chart of a field. Raises ValueError for a bad range or number of points. See `history`."""
-        return history.series(self._redis, device_id, field, from_ms, to_ms, points)
+    def series(self, device_id: str, field: str, from_ms: int, to_ms: int, points: int) -> Series:
+        """Return a chart of a field. Raises ValueError for a bad range or number of points. See `SeriesReader`."""
+        reader = SeriesReader(self._redis, self._long, ages_s(self._settings), self._now_ms())
+        return reader.series(device_id, field, from_ms, to_ms, points)
 
     def numeric_fields(self, device_id: str) -> list[str]:
         """Return the fields of a device whose last value is a number: those that have charts."""
-        device = self._devices().device(device_id)
+        device = self.device(device_id)
         values = device.values if device else {}
         return [path for path, value in values.items() if type(value.value) in (int, float)]
 

@@ -34,7 +34,9 @@
     d:{DEVICE}:topics         hash     topic name -> msgpack [ts_ms, qos, retain, payload head, payload bytes]
     d:{DEVICE}:history        stream   recent messages; entry id = id of its first message,
                                        fields `f` = frame, `i` = msgpack list of their [ms, seq] ids, `n` = count
-    d:{DEVICE}:m:HOUR:FIELD   hash     minute (0-59) -> little-endian min, max, sum (doubles), count (u32)
+    d:{DEVICE}:m:N:FIELD      hash     minute of hour N (0-59) -> little-endian min, max, sum (doubles), count (u32)
+    d:{DEVICE}:h:N:FIELD      hash     the same by hour of 5 days (0-119)
+    d:{DEVICE}:d:N:FIELD      hash     the same by day, in UTC, of 100 days (0-99)
 
     {devices}:seen            zset     every device by last message (ms)
     {devices}:names           zset     every device at score 0: found by prefix
@@ -47,10 +49,13 @@
     {nodes}:info:NODE         hash     what a node says of itself; gone NODE_TTL_S after its last heartbeat
     {nodes}:presence:NODE     zset     devices connected at NODE by since when (ms); gone likewise
 
+N counts such spans since the epoch. A rollup's hash has at most 128 entries: so many Redis keeps in one packed piece.
 Braces are Redis Cluster hash tags: what one script touches shares one tag.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 LOG = "{log}:entries"
 LOG_FIELD = "f"
@@ -78,6 +83,19 @@ MAX_FIELDS = 64  # JSON fields kept of one device: its first ones
 MAX_TOPICS = 64  # topics kept of one device: its first ones
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+
+class Unit(NamedTuple):
+    """A unit of time that numbers are rolled up by: its letter in keys, its length, and how many of it a hash holds."""
+
+    letter: str
+    ms: int
+    span: int
+
+
+MINUTE, HOUR, DAY = Unit("m", MINUTE_MS, 60), Unit("h", HOUR_MS, 120), Unit("d", DAY_MS, 100)
+UNITS = (MINUTE, HOUR, DAY)
 
 RECORD_FIELDS = (
     "first_seen", "last_seen", "messages", "bytes", "client_id", "position", "history_count", "history_bytes"
@@ -135,9 +153,9 @@ def device(device_id: str, part: str) -> str:
     return f"d:{{{_tag(device_id)}}}:{part}"
 
 
-def minutes(device_id: str, field: str, hour: int) -> str:
-    """Key of the minute rollups of one field in one hour (hours since the epoch)."""
-    return f"d:{{{_tag(device_id)}}}:m:{hour}:{field}"
+def rollups(device_id: str, unit: Unit, number: int, field: str) -> str:
+    """Key of one field's rollups by a unit: those of its `number`-th span since the epoch."""
+    return f"d:{{{_tag(device_id)}}}:{unit.letter}:{number}:{field}"
 
 
 def node_info(node_id: str) -> str:

@@ -44,7 +44,10 @@ class RollupUnit(NamedTuple):
     age_setting: str
 
 
-ROLLUP_UNITS = (RollupUnit("m", schema.HOUR_MS, "rollup_age_s"),)
+ROLLUP_UNITS = tuple(
+    RollupUnit(unit.letter, unit.ms * unit.span, setting)
+    for unit, setting in zip(schema.UNITS, ("rollup_age_s", "hour_rollup_age_s", "day_rollup_age_s"), strict=True)
+)
 """In the order in which they go."""
 
 

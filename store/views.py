@@ -15,6 +15,7 @@ import msgspec
 
 from store import schema
 from store.model import START, MessageId
+from store.rollups import RollupPlaces, ages_s, buckets_of
 from store.scripting import ScriptRunner, load_script
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from settings import Settings
     from store.cluster_link import ClusterLink
     from store.link import StoreLink
+    from store.rollups import Aggregate, Aggregates, Bucket
 
 LOG_ENTRY_BYTES = 32  # what an entry takes besides its frame, about
 INDEX_MEMBERS = 256
@@ -32,16 +34,13 @@ RATE_KEPT_S = 2 * 3600
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Minute = tuple[int, float, float, float, int]
-"""Minute of an hour (0-59), min, max, sum and count of a field's numbers in it."""
-
 
 class FieldWrite(NamedTuple):
-    """One JSON field: msgpack [last value, ts_ms], and its new minutes by hour (since the epoch)."""
+    """One JSON field: msgpack [last value, ts_ms], and its new numbers."""
 
     path: str
     value: bytes
-    rollups: dict[int, list[Minute]]
+    minutes: Aggregates
 
 
 class ChunkWrite(NamedTuple):
@@ -116,11 +115,12 @@ class Views:
             settings.history_bytes,
             now_ms - settings.history_age_s * 1000,
             settings.history_age_s,
-            settings.rollup_age_s,
             schema.MAX_FIELDS,
             schema.MAX_TOPICS,
         ]
-        answers = await self._run([(self._device, *_device_call(write, limits)) for write in writes])
+        ages = ages_s(settings)
+        calls = [_device_call(write, limits, RollupPlaces(write.device_id, ages, now_ms)) for write in writes]
+        answers = await self._run([(self._device, *call) for call in calls])
         return [None if answer is None else _id(answer) for answer in answers]
 
     async def index_devices(self, last_seen_ms: dict[str, int]) -> None:
@@ -144,15 +144,12 @@ class Views:
         return None if answer is None else _id(answer)
 
 
-def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list[Any]]:
+def _device_call(write: DeviceWrite, limits: list[int], places: RollupPlaces) -> tuple[list[str], list[Any]]:
     keys = [schema.device(write.device_id, part) for part in ("record", "values", "topics", "history")]
-    fields = []
-    for path, value, rollups in write.fields:
-        numbered = []
-        for hour, minutes in rollups.items():
-            keys.append(schema.minutes(write.device_id, path, hour))
-            numbered.append((len(keys), minutes))
-        fields.append((path, _string(value), numbered))
+    fields = [
+        (path, _string(value), [_rollup(path, each, places, keys) for each in buckets_of(minutes)])
+        for path, value, minutes in write.fields
+    ]
     topics = [(name, _string(state)) for name, state in write.topics]
     chunks = [(chunk.id, _string(chunk.frame), _string(chunk.ids), chunk.messages) for chunk in write.chunks]
     blob = _encode(
@@ -160,6 +157,19 @@ def _device_call(write: DeviceWrite, limits: list[int]) -> tuple[list[str], list
          write.payload_bytes, write.client_id, fields, topics, chunks)
     )  # fmt: skip
     return keys, [blob, *limits]
+
+
+def _rollup(path: str, rollup: tuple[Aggregate, list[Bucket]], places: RollupPlaces, keys: list[str]) -> list[float]:
+    """Return an aggregate, then number of the key, entry and seconds to keep it for each bucket; `keys` grows."""
+    aggregate, buckets = rollup
+    flat: list[float] = [*aggregate]
+    for bucket in buckets:
+        place = places.of(bucket)
+        if place is not None:
+            prefix, entry, keep_s = place
+            keys.append(prefix + path)
+            flat += (len(keys), entry, keep_s)
+    return flat
 
 
 def _string(binary: bytes) -> msgspec.Raw:

@@ -13,11 +13,14 @@ from flask import jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from store.answers import LongHistoryUnavailable
+
 if TYPE_CHECKING:
     from flask import Flask, Response
 
 LOGGER = logging.getLogger(__name__)
 STORE_UNAVAILABLE = "The store does not answer. Devices keep their messages and send them again; this page retries."
+LONG_HISTORY_UNAVAILABLE = "The long history does not answer, and nothing recent is kept of this. Try again later."
 RETRY_AFTER_S = "2"
 
 CODES = {
@@ -52,6 +55,7 @@ class ApiError(HTTPException):
 def register(app: Flask) -> None:
     """Answer every error of `app` in its reader's form."""
     app.register_error_handler(redis.RedisError, _store_unavailable)
+    app.register_error_handler(LongHistoryUnavailable, _long_history_unavailable)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
@@ -72,6 +76,10 @@ def answer(status: int, code: str, message: str) -> Response:
 def _store_unavailable(error: redis.RedisError) -> Response:
     LOGGER.warning("%s: the store does not answer: %s", request.path, type(error).__name__)
     return answer(503, "store_unavailable", STORE_UNAVAILABLE)
+
+
+def _long_history_unavailable(_error: LongHistoryUnavailable) -> Response:
+    return answer(503, "long_history_unavailable", LONG_HISTORY_UNAVAILABLE)
 
 
 def _csrf(error: CSRFError) -> Response:

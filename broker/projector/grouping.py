@@ -13,8 +13,9 @@ import msgspec
 
 from store.json_fields import fields_of, is_charted, storable
 from store.model import START, Message, MessageId, encode_frame
-from store.schema import HOUR_MS, MINUTE_MS, RATE_SLOT_S
-from store.views import LOG_ENTRY_BYTES, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite, Minute
+from store.rollups import Aggregates, merge_into
+from store.schema import MINUTE_MS, RATE_SLOT_S
+from store.views import LOG_ENTRY_BYTES, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,6 @@ GROUP_MESSAGES = 2048  # keeps one run of a device's script to a few millisecond
 GROUP_NAMES = 256  # fields, or topics: a client chooses them
 HEAD_BYTES = 256
 MAX_TOPIC_LENGTH = 1024  # of a topic in a device's list of topics
-MINUTES_OF_HOUR = HOUR_MS // MINUTE_MS
 SLOT_MS = RATE_SLOT_S * 1000
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,26 +46,18 @@ class _FieldGroup:
         self.value: Scalar = None
         self.ts_ms = 0
         self.numbers: list[float] = []
-        self.minutes: dict[int, tuple[float, float, float, int]] = {}
+        self.minutes: Aggregates = {}
 
     def close_minute(self, minute: int) -> None:
         """Aggregate the numbers collected since the last call: they belong to `minute` (since the epoch)."""
         numbers = self.numbers
         if not numbers:
             return
-        low, high, total, count = float(min(numbers)), float(max(numbers)), float(sum(numbers)), len(numbers)
-        if minute in self.minutes:
-            low_before, high_before, total_before, count_before = self.minutes[minute]
-            low, high = min(low, low_before), max(high, high_before)
-            total, count = total + total_before, count + count_before
-        self.minutes[minute] = (low, high, total, count)
+        merge_into(self.minutes, minute, (float(min(numbers)), float(max(numbers)), float(sum(numbers)), len(numbers)))
         numbers.clear()
 
     def write(self, path: str) -> FieldWrite:
-        rollups: dict[int, list[Minute]] = {}
-        for minute, aggregate in self.minutes.items():
-            rollups.setdefault(minute // MINUTES_OF_HOUR, []).append((minute % MINUTES_OF_HOUR, *aggregate))
-        return FieldWrite(path, _encode((storable(self.value), self.ts_ms)), rollups)
+        return FieldWrite(path, _encode((storable(self.value), self.ts_ms)), self.minutes)
 
 
 class DeviceGroup:

@@ -1,7 +1,7 @@
 -- Apply one group of messages to one device, whole or not at all.
 -- KEYS: record, values, topics, history, then one key for each rollup of the write.
 -- ARGV: the write (store/views.py, DeviceWrite, msgpack); history messages, bytes and oldest ms kept;
---       seconds to keep history and rollups; most fields and topics kept.
+--       seconds to keep history; most fields and topics kept.
 -- Returns nil when applied; else the device's position: the id of the last message applied.
 
 local AFTER, FIRST, LAST, FIRST_MS, LAST_MS, MESSAGES, BYTES, CLIENT_ID = 1, 2, 3, 4, 5, 6, 7, 8
@@ -11,23 +11,31 @@ local record, values, topics, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local write = cmsgpack.unpack(ARGV[1])
 local keep_messages, keep_bytes, keep_from_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
-local function merge_minutes(key, minutes)
-  for _, new in ipairs(minutes) do
-    local minute, low, high, sum, count = unpack(new)
-    local stored = redis.call('HGET', key, minute)
-    if stored then
-      local stored_low, stored_high, stored_sum, stored_count = struct.unpack('<dddI', stored)
-      low, high = math.min(low, stored_low), math.max(high, stored_high)
-      sum, count = sum + stored_sum, count + stored_count
-    end
-    redis.call('HSET', key, minute, struct.pack('<dddI', low, high, sum, count))
+local function merge(key, entry, keep_s, low, high, sum, count)
+  local stored = redis.call('HGET', key, entry)
+  if stored then
+    local stored_low, stored_high, stored_sum, stored_count = struct.unpack('<dddI', stored)
+    low, high = math.min(low, stored_low), math.max(high, stored_high)
+    sum, count = sum + stored_sum, count + stored_count
   end
-  redis.call('EXPIRE', key, ARGV[6])
+  redis.call('HSET', key, entry, struct.pack('<dddI', low, high, sum, count))
+  if not stored then
+    redis.call('EXPIRE', key, keep_s)
+  end
 end
 
 -- Set hash fields; new ones only while the hash holds fewer than `most`. `then_do` runs for each field set.
 local function set_bounded(key, fields, most, then_do)
   local room = most - redis.call('HLEN', key)
+  if #fields > 0 and #fields <= room then -- as nearly always: one call instead of two for each field
+    local pairs_of = {}
+    for _, field in ipairs(fields) do
+      pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = field[1], field[2]
+      then_do(field)
+    end
+    redis.call('HSET', key, unpack(pairs_of))
+    return
+  end
   for _, field in ipairs(fields) do
     local is_known = redis.call('HEXISTS', key, field[1]) == 1
     if is_known or room > 0 then
@@ -40,7 +48,9 @@ end
 
 local function merge_rollups(field)
   for _, rollup in ipairs(field[3]) do
-    merge_minutes(KEYS[rollup[1]], rollup[2])
+    for at = 5, #rollup, 3 do
+      merge(KEYS[rollup[at]], rollup[at + 1], rollup[at + 2], rollup[1], rollup[2], rollup[3], rollup[4])
+    end
   end
 end
 
@@ -85,18 +95,16 @@ local function append_history(chunks)
   redis.call('EXPIRE', history, ARGV[5])
 end
 
-local stored = redis.call('HMGET', record, 'position', 'last_seen')
+local stored = redis.call('HMGET', record, 'position', 'last_seen', 'first_seen', 'messages', 'bytes')
 local position = stored[1] or '0-0'
 if not fits(position, write[AFTER], write[FIRST]) then
   return position
 end
 
-redis.call('HSETNX', record, 'first_seen', write[FIRST_MS])
-redis.call('HSET', record, 'last_seen', math.max(write[LAST_MS], tonumber(stored[2] or 0)),
-  'client_id', write[CLIENT_ID], 'position', write[LAST])
-redis.call('HINCRBY', record, 'messages', write[MESSAGES])
-redis.call('HINCRBY', record, 'bytes', write[BYTES])
-set_bounded(values, write[FIELDS], tonumber(ARGV[7]), merge_rollups)
-set_bounded(topics, write[TOPICS], tonumber(ARGV[8]), function() end)
+redis.call('HSET', record, 'position', write[LAST], 'last_seen', math.max(write[LAST_MS], tonumber(stored[2] or 0)),
+  'first_seen', stored[3] or write[FIRST_MS], 'messages', tonumber(stored[4] or 0) + write[MESSAGES],
+  'bytes', tonumber(stored[5] or 0) + write[BYTES], 'client_id', write[CLIENT_ID])
+set_bounded(values, write[FIELDS], tonumber(ARGV[6]), merge_rollups)
+set_bounded(topics, write[TOPICS], tonumber(ARGV[7]), function() end)
 append_history(write[CHUNKS])
 return nil

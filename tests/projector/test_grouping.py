@@ -53,10 +53,9 @@ def recount(batch: list[Message]) -> Samples:
 def test_rollups_equal_a_recount_for_any_split(batch: list[Message], cuts: list[int]) -> None:
     merged: dict[tuple[str, str, int], list[tuple[float, float, float, int]]] = defaultdict(list)
     for write in group(batch, cuts):
-        for path, _, rollups in write.fields:
-            for hour, minutes in rollups.items():
-                for minute, *aggregate in minutes:
-                    merged[write.device_id, path, hour * 60 + minute].append(tuple(aggregate))  # type: ignore[arg-type]
+        for path, _, minutes in write.fields:
+            for minute, aggregate in minutes.items():
+                merged[write.device_id, path, minute].append(aggregate)
     total = {
         key: (min(p[0] for p in parts), max(p[1] for p in parts), sum(p[2] for p in parts), sum(p[3] for p in parts))
         for key, parts in merged.items()

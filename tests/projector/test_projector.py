@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from settings import Settings
 
 DEVICES = 7
-START_MS = 1_700_000_000_000
+START_MS = time.time_ns() // 1_000_000 // 60_000 * 60_000 - 600_000  # rollups of what is older are not written
 
 
 def settings_for(url: str, **changes: object) -> Settings:
@@ -105,9 +105,11 @@ def assert_views_equal_a_recount(store: redis.Redis, settings: Settings, total: 
         page = query.messages(f"d{index}", limit=1000)
         assert [row.payload for row in page.rows] == [message.payload for message in reversed(own)][:1000]
         assert int(store.hget(schema.device(f"d{index}", "record"), "history_count") or 0) == len(own)
-        points = query.series(f"d{index}", "n", START_MS - START_MS % 60_000, START_MS + total * 50 + 1, 2000)
-        assert sum(point.count for point in points) == len(own)
-        assert sum(point.mean * point.count for point in points) == pytest.approx(sum(range(index, total, DEVICES)))
+        for back_ms, points in ((0, 2000), (2 * schema.HOUR_MS, 2), (2 * schema.DAY_MS, 2)):  # by minute, hour and day
+            chart = query.series(f"d{index}", "n", START_MS - back_ms, START_MS + total * 50 + 1, points)
+            assert sum(point.count for point in chart.points) == len(own)
+            sums = sum(point.mean * point.count for point in chart.points)
+            assert sums == pytest.approx(sum(range(index, total, DEVICES)))
 
 
 async def test_views_show_what_was_published_soon(store: redis.Redis, settings: Settings) -> None:

@@ -10,10 +10,10 @@ import settings as application_settings
 from broker.projector.grouping import DeviceGroups, FleetTotals
 from store import schema
 from store.connection import connect, connect_async
-from store.history import topic_matches
 from store.link import StoreLink
 from store.model import START, DeviceNaming, Message, MessageId, encode_frame
 from store.query import Query
+from store.scan import topic_matches
 from store.views import Views
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_an_empty_store_has_answers(query: Query) -> None:
     assert query.device("a") is None
     assert query.messages("a").rows == []
     assert query.message("a", MessageId(1, 1)) is None
-    assert query.series("a", "t", 0, NOW_MS, 10) == []
+    assert query.series("a", "t", 0, NOW_MS, 10).points == []
     assert query.numeric_fields("a") == []
     assert query.nodes() == []
     assert query.live(None).next == "0-0"
@@ -209,7 +209,7 @@ async def test_series_are_rebucketed(query: Query, settings: Settings, store: re
     start = NOW_MS - NOW_MS % schema.HOUR_MS
     some = [message("a", start + n * 10_000, b'{"t": %d}' % n) for n in range(6 * 90)]
     await write(settings, store, some)
-    points = query.series("a", "t", start, start + 90 * schema.MINUTE_MS, 9)
+    points = query.series("a", "t", start, start + 90 * schema.MINUTE_MS, 9).points
     assert [(point.ts_ms - start, point.min, point.max, point.mean, point.count) for point in points] == [
         (n * 600_000, n * 60, n * 60 + 59, n * 60 + 29.5, 60) for n in range(9)
     ]

@@ -133,6 +133,22 @@ def test_messages_are_paged_both_ways_and_by_topic(client: FlaskClient, seed: Se
     assert [row["payload"]["json"]["n"] for row in odd] == [5, 3, 1]
 
 
+def test_messages_oldest_first_of_a_field_and_a_time(client: FlaskClient, seed: Seed):
+    at_ms = now_ms() - 60_000
+    for number in range(6):
+        seed.publish(message("devices/a/t", {"n": number, "odd" if number % 2 else "even": 1}, at_ms=at_ms + number))
+    numbers, after = [], ""
+    while after is not None:
+        page = ask(client, f"/devices/a/messages?order=oldest&limit=4&after={after}")
+        assert not page["is_partial"]
+        numbers += [row["payload"]["json"]["n"] for row in page["messages"]]
+        after = page["next"]
+    assert numbers == [0, 1, 2, 3, 4, 5]
+    for question, expected in (("field=odd", [5, 3, 1]), (f"from={at_ms + 1}&to={at_ms + 3}", [2, 1])):
+        found = ask(client, f"/devices/a/messages?{question}")["messages"]
+        assert [row["payload"]["json"]["n"] for row in found] == expected
+
+
 def test_messages_before_and_after_a_time(client: FlaskClient, seed: Seed):
     seed.publish(message("devices/a/t", {"t": 1}))
     past, future = rfc3339(now_ms() - 60_000), rfc3339(now_ms() + 60_000)
@@ -167,6 +183,9 @@ def test_series_keeps_to_its_points(client: FlaskClient, seed: Seed):
         ("/devices?cursor=!!", "cursor"),
         ("/devices/a/messages?before=yesterday", "message id"),
         ("/devices/a/messages?after=2026-01-31T12:00:00", "message id"),
+        ("/devices/a/messages?order=random", "newest, oldest"),
+        ("/devices/a/messages?from=2000&to=1000", "before"),
+        ("/devices/a/messages?to=tomorrow", "to has to be a time"),
         ("/devices/a/series", "field"),
         ("/devices/a/series?field=t&from=never", "from has to be a time"),
         ("/devices/a/series?field=t&from=2000&to=1000", "before"),
@@ -180,6 +199,16 @@ def test_bad_parameter_says_what_to_do(client: FlaskClient, seed: Seed, path: st
     error = ask(client, path, 400)["error"]
     assert error["code"] == "bad_request"
     assert words in error["message"]
+
+
+def test_without_the_long_history_the_api_says_what_is_missing(settings: Settings, seed: Seed):
+    app = create_app(settings.replace(mongo_url="mongodb://127.0.0.1:1/x"))
+    seed.publish(message("devices/a/t", {"t": 1}))
+    found = ask(app.test_client(), "/devices/a/messages")
+    assert (len(found["messages"]), found["is_partial"]) == (1, True)
+    assert ask(app.test_client(), "/devices/a/series?field=t&from=0")["is_partial"]
+    assert ask(app.test_client(), "/devices/b", 503)["error"]["code"] == "long_history_unavailable"
+    app.extensions["query"].close()
 
 
 @pytest.mark.parametrize(

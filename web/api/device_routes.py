@@ -50,14 +50,26 @@ def device(device_id: str) -> dict[str, Any]:
 
 @blueprint.get("/devices/<device:device_id>/messages")
 def device_messages(device_id: str) -> dict[str, Any]:
-    """Return a page of a device's messages, newest first."""
+    """Return a page of a device's messages, newest first unless `order` says otherwise."""
     limit = parameters.whole_number("limit", DEFAULT_PAGE, MAX_PAGE)
-    before, after = parameters.position("before"), parameters.position("after")
+    from_ms, to_ms = parameters.time_ms("from", None), parameters.time_ms("to", None)
+    parameters.require_order(from_ms, to_ms)
+    question: dict[str, Any] = {
+        "before": parameters.position("before"),
+        "after": parameters.position("after"),
+        "topic": request.args.get("topic") or None,
+        "field": request.args.get("field") or None,
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "order": parameters.choice("order", ("newest", "oldest"), "newest"),
+    }
     _require(device_id)
-    found = current.query().messages(
-        device_id, limit, before=before, after=after, topic=request.args.get("topic") or None
-    )
-    return {"messages": [shapes.message(row) for row in found.rows], "next": found.next}
+    found = current.query().messages(device_id, limit, **question)
+    return {
+        "messages": [shapes.message(row) for row in found.rows],
+        "next": found.next,
+        "is_partial": found.is_partial,
+    }
 
 
 @blueprint.get("/devices/<device:device_id>/series")
@@ -68,12 +80,11 @@ def device_series(device_id: str) -> dict[str, Any]:
         raise parameters.bad("field has to name a numeric field, as `values` of the device's record does.")
     to_ms = parameters.time_ms("to", now_ms())
     from_ms = parameters.time_ms("from", to_ms - HOUR_MS)
-    if from_ms >= to_ms:
-        raise parameters.bad("from has to be before to.")
+    parameters.require_order(from_ms, to_ms)
     points = parameters.whole_number("points", DEFAULT_POINTS, MAX_POINTS)
     _require(device_id)
     found = current.query().series(device_id, field, from_ms, to_ms, points)
-    return {"points": [shapes.point(bucket) for bucket in found]}
+    return {"points": [shapes.point(bucket) for bucket in found.points], "is_partial": found.is_partial}
 
 
 def _require(device_id: str) -> None:

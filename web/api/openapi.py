@@ -55,18 +55,23 @@ def _paths() -> dict[str, dict[str, Any]]:
         ),
         "/api/v1/devices/{device_id}": _operation("One device: presence, last values, topics", "Device", device),
         "/api/v1/devices/{device_id}/messages": _operation(
-            "A device's messages, newest first",
+            "A device's messages, however old. A page may be short, even empty, and have a `next`",
             "MessageList",
             device,
             limit,
+            _parameter("order", "newest (first; the default) or oldest."),
             _parameter(
-                "before", "A message id or a time: only older ones. The `next` of the page before continues it."
+                "before", "A message id or a time: only older ones. Give it the `next` of a page, newest first."
             ),
-            _parameter("after", "A message id or a time: only newer ones."),
+            _parameter("after", "A message id or a time: only newer ones. Give it the `next` of a page, oldest first."),
+            _parameter("from", "A time, or ms since the epoch: only messages received then or later."),
+            _parameter("to", "A time, or ms since the epoch: only messages received before."),
             message_topic,
+            _parameter("field", "Only messages whose JSON has this field, as in `values` of the device."),
         ),
         "/api/v1/devices/{device_id}/series": _operation(
-            "A numeric field over time: [start of bucket, min, max, mean, count] each",
+            "A numeric field over an hour or ten years: [start of bucket, min, max, mean, count] each; a bucket is some whole "
+            "minutes, hours or days (UTC) long",
             "Series",
             device,
             _parameter("field", "The field, as in `values` of the device.", is_required=True),
@@ -137,7 +142,8 @@ def _responses() -> dict[str, Any]:
         "Unauthorized": "No credentials, or wrong ones.",
         "NotFound": "There is no such device.",
         "TooManyFailedLogins": "Too many wrong credentials from this address; wait a minute.",
-        "Unavailable": "The store does not answer (store_unavailable), or no stream is to spare (too_many_streams).",
+        "Unavailable": "The store does not answer (store_unavailable), or the long history, which alone may have it, does not "
+        "(long_history_unavailable), or no stream is to spare (too_many_streams).",
     }
     content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {name: {"description": text, "content": content} for name, text in described.items()}

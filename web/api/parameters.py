@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from flask import request
 
@@ -11,6 +12,7 @@ from web.errors import ApiError
 from web.live.selection import Selection
 from web.presentation import EPOCH
 
+T = TypeVar("T")
 MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999
 
 
@@ -37,7 +39,7 @@ def choice(name: str, choices: tuple[str, ...], default: str | None = None) -> s
     return text or default
 
 
-def time_ms(name: str, default: int) -> int:
+def time_ms(name: str, default: T) -> int | T:
     """Return a time in ms: RFC 3339 or ms since the epoch. Raises ApiError: 400."""
     text = request.args.get(name, "")
     if not text:
@@ -46,6 +48,12 @@ def time_ms(name: str, default: int) -> int:
     if found is None:
         raise bad(f"{name} has to be a time as in 2026-01-31T12:00:00.000Z, or milliseconds since the epoch.")
     return found
+
+
+def require_order(from_ms: int | None, to_ms: int | None) -> None:
+    """Raise ApiError, 400, unless a time is before another one, where both are given."""
+    if from_ms is not None and to_ms is not None and from_ms >= to_ms:
+        raise bad("from has to be before to.")
 
 
 def position(name: str) -> MessageId | None:

@@ -12,6 +12,7 @@ NUMBER = {"type": "number"}
 FLAG = {"type": "boolean"}
 TIME = {"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00.000Z"]}
 TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
+IS_PARTIAL = {"type": "boolean", "description": "The long history did not answer: ask again later for what is older."}
 NEXT = {"type": ["string", "null"], "description": "Continues after the last row; null at the end."}
 
 
@@ -88,10 +89,10 @@ SCHEMAS: dict[str, Any] = {
         ]
     },
     "Message": _object(**_MESSAGE),
-    "MessageList": _object(messages=_list(_ref("Message")), next=NEXT),
+    "MessageList": _object(messages=_list(_ref("Message")), next=NEXT, is_partial=IS_PARTIAL),
     "LiveMessage": _object(**_MESSAGE, device=TEXT, client_id=TEXT, payload_bytes=COUNT, is_truncated=FLAG),
     "Recent": _object(messages=_list(_ref("LiveMessage")), position=TEXT, skipped=COUNT, has_gap=FLAG),
-    "Series": _object(points=_list(_row(TIME, NUMBER, NUMBER, NUMBER, COUNT))),
+    "Series": _object(points=_list(_row(TIME, NUMBER, NUMBER, NUMBER, COUNT)), is_partial=IS_PARTIAL),
     "Storage": _object(
         used_bytes=COUNT,
         budget_bytes=COUNT_OR_NULL,

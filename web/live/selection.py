@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from store.history import topic_matches
+from store.scan import topic_matches
 
 if TYPE_CHECKING:
     from store.answers import StoredMessage
