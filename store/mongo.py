@@ -35,7 +35,7 @@ DURABLE = WriteConcern(w="majority", j=True)
 
 def connect_mongo(settings: Settings) -> Database[Document]:
     """Return the database of MONGO_URL for threads; `database.client.close()` ends it."""
-    client: MongoClient[Document] = MongoClient(settings.mongo_url, **_options(settings.mongo_url))
+    client: MongoClient[Document] = MongoClient(settings.mongo_url, connect=False, **_options(settings.mongo_url))
     return client.get_default_database(DATABASE, codec_options=CODEC_OPTIONS, write_concern=DURABLE)
 
 

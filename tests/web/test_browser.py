@@ -8,6 +8,8 @@ import pytest
 from fleet_seed import fleet, message, now_ms
 from playwright.sync_api import expect
 
+from web.presentation import rfc3339
+
 if TYPE_CHECKING:
     from fleet_seed import Seed
     from playwright.sync_api import Page
@@ -85,10 +87,25 @@ def test_device_chart_has_a_table_behind_it(page: Page, seed: Seed):
     page.goto(DEVICE)
     page.get_by_text("Figures of this chart").click()
     expect(page.locator("#chart-table tbody tr").nth(10)).to_be_visible()
-    page.get_by_label("Field").select_option("humidity")
+    page.locator("#field").select_option("humidity")
     expect(page.locator("#chart-table tbody tr").first.locator("td").nth(2)).not_to_have_text("")
     page.get_by_text("Day", exact=True).click()
     expect(page.locator("#chart-table tbody tr").nth(5)).to_be_visible()
+
+
+def test_device_chart_shows_an_hour_or_a_year(page: Page, seed: Seed):
+    day_ms = 86_400_000
+    seed.publish(*(message("devices/a/t", {"n": age}, at_ms=now_ms() - age * day_ms) for age in (300, 20, 3, 0)))
+    page.goto("/device?id=a")
+    rows = page.locator("#chart-table tbody tr")
+    page.get_by_text("Figures of this chart").click()
+    for name, count in (("Hour", 1), ("Week", 2), ("Month", 3), ("Year", 4)):
+        page.get_by_text(name, exact=True).click()
+        expect(rows).to_have_count(count)
+    page.get_by_text("Custom", exact=True).click()
+    expect(page.locator("#chart-from")).not_to_have_value("")  # the year that was shown
+    page.locator("#chart-to").fill(rfc3339(now_ms() - 10 * day_ms)[:16])
+    expect(rows).to_have_count(2)
 
 
 def test_payload_views_and_download(page: Page, seed: Seed):
@@ -108,8 +125,11 @@ def test_messages_page_to_older_ones_and_by_topic(page: Page, seed: Seed):
     page.get_by_role("link", name="Older").click()
     expect(page.locator("#message-rows tr").first).to_contain_text('"n": 34')
     page.get_by_role("link", name="Newest").click()
-    page.locator("#topic").select_option("devices/a/1")
+    page.get_by_label("Topic or filter").fill("devices/+/1")
+    page.get_by_role("button", name="Show").click()
     expect(page.locator("#message-rows tr").nth(1)).to_contain_text('"n": 57')
+    page.get_by_role("link", name="Show all").click()
+    expect(page.locator("#message-rows tr").nth(1)).to_contain_text('"n": 58')
 
 
 def test_a_burst_leaves_no_hole_in_the_messages(page: Page, seed: Seed):

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from flask import Blueprint, Response, abort, render_template, request
 
-from store.model import MessageId
 from web import current, payloads
+from web.devices import message_page
+from web.devices.message_page import NEWEST_AT_ONCE, MessageQuestion
 
 if TYPE_CHECKING:
-    from store.answers import Device, Page, Status, StoredMessage
+    from store.answers import Device, Status, StoredMessage
 
 blueprint = Blueprint("devices", __name__)
 DEVICES_A_PAGE = 50
-MESSAGES_A_PAGE = 25
-NEWEST_AT_ONCE = 25
 STATUSES = ("online", "offline", "quiet")
 SORTS = ("last_seen", "name")
 
@@ -60,10 +59,8 @@ def page() -> str:
 def device() -> str:
     """Show one device."""
     found = _device()
-    topic = request.args.get("topic", "")
-    messages = _messages(found, topic)
     fields = current.query().numeric_fields(found.id)
-    return render_template("devices/device.html", device=found, fields=fields, topic=topic, **messages)
+    return render_template("devices/device.html", device=found, fields=fields, **_messages(found))
 
 
 @blueprint.get("/device/state")
@@ -76,17 +73,15 @@ def state() -> str:
 def messages() -> str:
     """Show a page of a device's messages."""
     found = _device()
-    topic = request.args.get("topic", "")
-    return render_template("devices/messages.html", device=found, topic=topic, **_messages(found, topic))
+    return render_template("devices/messages.html", device=found, **_messages(found))
 
 
 @blueprint.get("/device/messages/newer")
 def newer_messages() -> str:
     """Show the rows that came after the message `after`, newest first; nothing where none came."""
-    rows = current.query().messages(
-        request.args.get("id", ""), NEWEST_AT_ONCE, after=_message_id("after"), topic=request.args.get("topic") or None
-    )
-    return render_template("devices/message_rows.html", device_id=request.args.get("id", ""), rows=rows.rows)
+    device_id, question = request.args.get("id", ""), MessageQuestion.of_request()
+    found = question.ask(device_id, NEWEST_AT_ONCE, after=question.after)
+    return render_template("devices/message_rows.html", device_id=device_id, rows=found.rows)
 
 
 @blueprint.get("/device/message")
@@ -112,22 +107,10 @@ def _device() -> Device:
 
 
 def _message() -> StoredMessage:
-    message_id = _message_id("message")
+    message_id = message_page.message_id("message")
     found = message_id and current.query().message(request.args.get("id", ""), message_id)
     return found or abort(404)
 
 
-def _message_id(name: str) -> MessageId | None:
-    text = request.args.get(name, "")
-    try:
-        return MessageId.parse(text) if text else None
-    except ValueError:
-        abort(400, f"{name} has to be the id of a message, as in 1769860800000-0.")
-
-
-def _messages(device: Device, topic: str) -> dict[str, object]:
-    before = _message_id("before")
-    found: Page[StoredMessage] = current.query().messages(
-        device.id, MESSAGES_A_PAGE, before=before, topic=topic or None
-    )
-    return {"found": found, "before": before, "newest_at_once": NEWEST_AT_ONCE}
+def _messages(device: Device) -> dict[str, object]:
+    return {"page": message_page.find(device.id, MessageQuestion.of_request()), "newest_at_once": NEWEST_AT_ONCE}

@@ -20,12 +20,14 @@ export function axis(options = {}) {
   return { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui, sans-serif", ...options };
 }
 
-/** Labels of a time axis: the time of day in 24 hours, the date where a day begins. */
+/** Labels of a time axis: the time of day in 24 hours, the date where a day begins, the year where a year does. */
 function timeLabels(_plot, seconds) {
   return seconds.map((second) => {
     const date = new Date(second * 1000);
     const [hour, minute] = [date.getHours(), date.getMinutes()].map((part) => String(part).padStart(2, "0"));
-    return hour + minute === "0000" ? date.toLocaleDateString(undefined, { day: "numeric", month: "short" }) : `${hour}:${minute}`;
+    if (hour + minute !== "0000") return `${hour}:${minute}`;
+    if (date.getMonth() === 0 && date.getDate() === 1) return String(date.getFullYear());
+    return date.toLocaleDateString(undefined, { day: "numeric", month: "short" });
   });
 }
 

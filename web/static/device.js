@@ -3,6 +3,9 @@
 import { axis, chart, colours, timeAxis } from "./chart.js";
 
 const CHART_EVERY_MS = 5000;
+const LONG_CHART_EVERY_MS = 60000;  // of a week and longer: a bucket of it is half an hour at least
+const HOUR_MS = 3600000;
+const DAY_MS = 24 * HOUR_MS;
 const MESSAGES_EVERY_MS = 2000;
 const POINTS = 300;
 const HEIGHT = 280;
@@ -44,25 +47,54 @@ function fillTable(points) {
   }));
 }
 
+/** The range that is chosen, in ms; null while a range of one's own is not complete. */
+function chosenRange() {
+  const length = section.querySelector("[name=range]:checked").value;
+  if (length) return [Date.now() - Number(length), Date.now()];
+  const [from, to] = ["chart-from", "chart-to"].map((id) => Date.parse(`${document.getElementById(id).value}Z`));
+  return from < to ? [from, to] : null;
+}
+
+/** A range of one's own begins as the one that was shown last. */
+function fillCustomRange(from, to) {
+  document.getElementById("chart-from").value = new Date(from).toISOString().slice(0, 16);
+  document.getElementById("chart-to").value = new Date(to).toISOString().slice(0, 16);
+}
+
 function startChart() {
   const field = document.getElementById("field");
   const note = document.getElementById("chart-note");
   const explained = note.textContent;
   const plot = chart(document.getElementById("plot"), HEIGHT, describe);
 
+  let shown = [Date.now() - HOUR_MS, Date.now()];
+  let askedMs = 0;
+
   const refresh = async () => {
     if (document.hidden) return;
-    const range = Number(section.querySelector("[name=range]:checked").value);
-    const asked = new URLSearchParams({ field: field.value, from: Date.now() - range, to: Date.now(), points: POINTS });
+    if (!section.querySelector("[name=range]:checked").value && !document.getElementById("chart-from").value) fillCustomRange(...shown);
+    const range = chosenRange();
+    if (!range) {
+      note.textContent = "Choose a time before the other one.";
+      return;
+    }
+    askedMs = Date.now();
+    const [from, to] = shown = range;
+    const asked = new URLSearchParams({ field: field.value, from, to, points: POINTS });
     const response = await fetch(`${section.dataset.url}?${asked}`).catch(() => null);
-    if (!response?.ok) return;
-    const { points } = await response.json();
-    note.textContent = points.length ? explained : "No number of this field in this time.";
+    if (!response?.ok || shown !== range) return;  // another range was chosen meanwhile
+    const { points, is_partial: isPartial } = await response.json();
+    const gap = isPartial ? " The long history does not answer: older numbers may be missing." : "";
+    note.textContent = (points.length ? explained : "No number of this field in this time.") + gap;
     plot.update([points.map(([ts]) => Date.parse(ts) / 1000), ...[1, 3, 2].map((part) => points.map((point) => point[part]))]);
     fillTable(points);
   };
+  const refreshIfDue = () => {
+    const isLong = shown[1] - shown[0] > DAY_MS;
+    if (!isLong || Date.now() - askedMs >= LONG_CHART_EVERY_MS) refresh();
+  };
   section.addEventListener("change", refresh);
-  setInterval(refresh, CHART_EVERY_MS);
+  setInterval(refreshIfDue, CHART_EVERY_MS);
   refresh();
 }
 
@@ -98,6 +130,5 @@ function keepNewest() {
   older.hidden = false;
 }
 
-document.getElementById("topic").addEventListener("change", (event) => event.target.form.requestSubmit());
 if (rows.dataset.newer) setInterval(addNewer, MESSAGES_EVERY_MS);
 if (section) startChart();
