@@ -18,7 +18,6 @@ from store.connection import connect
 from store.documents import CODEC_OPTIONS
 from store.long_history_query import MAX_COUNTED, RETRY_S, LongHistoryQuery
 from store.model import START, MessageId
-from store.mongo import connect_mongo
 from store.query import Query
 from store.scan import LAST_ID, MessageFilter, Range
 from store.schema import DAY, HOUR, MINUTE
@@ -56,12 +55,10 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def long_history(mongo_url: str, recorder: Recorder) -> Iterator[LongHistoryQuery]:
+    asyncio.run(archive(settings_for("redis://unused", mongo_url), ROWS))
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(mongo_url, event_listeners=[recorder]) as client:
-        database = client.get_default_database(codec_options=CODEC_OPTIONS)
-        archive(database, ROWS)
-        recorder.commands.clear()
-        yield LongHistoryQuery(database)
+        yield LongHistoryQuery(client.get_default_database(codec_options=CODEC_OPTIONS))
 
 
 def test_every_command_is_bounded(long_history: LongHistoryQuery, recorder: Recorder) -> None:
@@ -113,9 +110,7 @@ def test_without_mongodb_redis_answers_and_says_what_is_missing(redis_url: str, 
                 ask()
         try:
             server.start()
-            database = connect_mongo(settings)
-            archive(database, ROWS)
-            database.client.close()
+            asyncio.run(archive(settings, ROWS))
             until_partial(query, is_partial=False)
             assert len(query.messages("d1", 1000).rows) == sum(row[1] == "d1" for row in ROWS)
         finally:

@@ -13,7 +13,6 @@ from settings import load
 from store import long_history_query, scan, schema
 from store.connection import connect
 from store.model import MessageId
-from store.mongo import connect_mongo
 from store.outlet_state import MONGODB
 from store.query import Query
 from store.schema import DAY, HOUR
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
-    from pymongo.database import Database
 
     from settings import Settings
     from store.answers import StoredMessage
@@ -47,13 +45,6 @@ def settings(redis_url: str, mongo_url: str) -> Settings:
 def store(settings: Settings) -> Iterator[redis.Redis]:
     with connect(settings) as client:
         yield client
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database[dict[str, Any]]]:
-    database = connect_mongo(settings)
-    yield database
-    database.client.close()
 
 
 @pytest.fixture
@@ -155,8 +146,8 @@ async def test_redis_without_a_long_history(settings: Settings, store: redis.Red
     query.close()
 
 
-def test_mongodb_alone(query: Query, database: Database[dict[str, Any]]) -> None:
-    archive(database, ROWS)
+async def test_mongodb_alone(query: Query, settings: Settings) -> None:
+    await archive(settings, ROWS)
     assert_all_is_right(query, 3)
     device = query.device("d.{2}")
     newest = MODEL.messages("d.{2}")
@@ -170,9 +161,7 @@ def test_mongodb_alone(query: Query, database: Database[dict[str, Any]]) -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_redis_forgets_what_is_old(
-    query: Query, settings: Settings, store: redis.Redis, database: Database[dict[str, Any]], seed: int
-) -> None:
+async def test_redis_forgets_what_is_old(query: Query, settings: Settings, store: redis.Redis, seed: int) -> None:
     chance = random.Random(seed)
     await project(settings, ROWS)
     newest_cut = MessageId(0, 0)
@@ -180,32 +169,30 @@ async def test_redis_forgets_what_is_old(
         cut(store, device, chance.randrange(25))
         newest_cut = max(newest_cut, _newest_cut(store, device))
     written = sum(row[0] <= newest_cut for row in ROWS)
-    archive(database, ROWS[: chance.randint(written, len(ROWS))])
+    await archive(settings, ROWS[: chance.randint(written, len(ROWS))])
     assert_all_is_right(query, seed)
 
 
 @pytest.mark.parametrize("lost", [1, 120, 239])
-async def test_redis_was_lost(query: Query, settings: Settings, database: Database[dict[str, Any]], lost: int) -> None:
+async def test_redis_was_lost(query: Query, settings: Settings, lost: int) -> None:
     await project(settings, ROWS[lost:])
-    archive(database, ROWS)
+    await archive(settings, ROWS)
     assert_all_is_right(query, lost)
 
 
-async def test_mongodb_lags_in_the_day_with_which_redis_begins(
-    query: Query, settings: Settings, database: Database[dict[str, Any]]
-) -> None:
+async def test_mongodb_lags_in_the_day_with_which_redis_begins(query: Query, settings: Settings) -> None:
     await project(settings, ROWS)
-    archive(database, ROWS[:2])
+    await archive(settings, ROWS[:2])
     assert_series_are_right(query, 4)
 
 
 async def test_pages_end_at_the_bound_of_what_is_looked_at(
-    query: Query, settings: Settings, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    query: Query, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (scan, long_history_query):
         monkeypatch.setattr(module, "MAX_EXAMINED", 5)
     await project(settings, ROWS[120:])
-    archive(database, ROWS)
+    await archive(settings, ROWS)
     assert_messages_are_right(query, 9)
     page = query.messages("d1", 50, topic="none")
     assert (page.rows, page.next is None) == ([], False)
@@ -214,20 +201,20 @@ async def test_pages_end_at_the_bound_of_what_is_looked_at(
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("limit", [1, 7, 40])
 async def test_what_goes_between_two_pages_is_not_missed(
-    query: Query, settings: Settings, store: redis.Redis, database: Database[dict[str, Any]], order: str, limit: int
+    query: Query, settings: Settings, store: redis.Redis, order: str, limit: int
 ) -> None:
     await project(settings, ROWS)
-    archive(database, ROWS)
+    await archive(settings, ROWS)
     assert walk(query, "d1", limit, lambda: cut(store, "d1", 1), order=order) == MODEL.messages("d1", order=order)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("limit", [7, 40])
 async def test_what_goes_while_a_page_is_read_is_not_missed(
-    settings: Settings, store: redis.Redis, database: Database[dict[str, Any]], order: str, limit: int
+    settings: Settings, store: redis.Redis, order: str, limit: int
 ) -> None:
     await project(settings, ROWS)
-    archive(database, ROWS)
+    await archive(settings, ROWS)
     query = Query(_Forgetful(store), settings, lambda: NOW_MS)  # type: ignore[arg-type]
     assert walk(query, "d1", limit, order=order) == MODEL.messages("d1", order=order)
     query.close()
@@ -235,17 +222,17 @@ async def test_what_goes_while_a_page_is_read_is_not_missed(
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 async def test_a_page_that_comes_to_what_mongodb_has_not_yet_is_partial(
-    query: Query, settings: Settings, store: redis.Redis, database: Database[dict[str, Any]], order: str
+    query: Query, settings: Settings, store: redis.Redis, order: str
 ) -> None:
     await project(settings.replace(history_messages=20), ROWS)
-    archive(database, ROWS[:40])
+    await archive(settings, ROWS[:40])
     store.hset(schema.outlet(MONGODB), "position", str(ROWS[39][0]))
     page = query.messages("d1", 1000, order=order)  # type: ignore[arg-type]
     known = [row for row in MODEL.messages("d1", order=order) if row.id <= ROWS[39][0]]
     assert (page.rows[-len(known) :], page.is_partial) == (known, True)
     assert not query.messages("d1", 5, before=ROWS[39][0], order=order).is_partial  # type: ignore[arg-type]
     assert not query.messages("d1", 5).is_partial
-    archive(database, ROWS[40:], rollups=False)
+    await archive(settings, ROWS[40:])
     store.hset(schema.outlet(MONGODB), "position", str(ROWS[-1][0]))
     assert walk(query, "d1", 1000, order=order) == MODEL.messages("d1", order=order)
 

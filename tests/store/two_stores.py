@@ -7,28 +7,19 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
-from bson.datetime_ms import DatetimeMS
-
+from broker.outlets.long_history import LongHistoryOutlet
 from broker.projector.grouping import DeviceGroups
 from store import schema
 from store.connection import connect_async
-from store.documents import document_of, escape
-from store.json_fields import fields_of, is_charted
 from store.link import StoreLink
 from store.model import DeviceNaming, Message, MessageId
-from store.mongo import MESSAGES, ROLLUPS
-from store.rollups import merge_into
-from store.schema import DAY, HOUR
+from store.schema import DAY
 from store.views import Views
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import redis
-    from pymongo.database import Database
 
     from settings import Settings
-    from store.rollups import Aggregates
 
     Row = tuple[MessageId, str, Message]
 
@@ -88,46 +79,11 @@ def cut(store: redis.Redis, device: str, chunks: int) -> None:
         store.xdel(key, chunk)
 
 
-def archive(database: Database[dict[str, Any]], rows: list[Row], *, rollups: bool = True) -> None:
-    """Write messages and their rollups to MongoDB."""
-    if not rows:
-        return
-    database[MESSAGES].create_index([("device", 1), ("_id", 1)])
-    database[ROLLUPS].create_index([("device", 1), ("unit", 1), ("start", 1)], unique=True)
-    database[MESSAGES].insert_many([document_of(*row) for row in rows])
-    documents = rollup_documents(rows)
-    if documents and rollups:
-        database[ROLLUPS].insert_many(documents)
-
-
-def rollup_documents(rows: list[Row]) -> list[dict[str, Any]]:
-    aggregates: dict[tuple[str, str, int], dict[str, Aggregates]] = {}
-    for _, device, message in rows:
-        for unit, name in ((HOUR, "hour"), (DAY, "day")):
-            number = message.received_ms // unit.ms
-            start, entry = divmod(number, 24) if unit is HOUR else _month(number)
-            fields = aggregates.setdefault((device, name, start), {})
-            for path, value in fields_of(message.payload):
-                if is_charted(value):
-                    merge_into(fields.setdefault(escape(path), {}), entry, (float(value), float(value), value, 1))
-    return [
-        {
-            "device": device,
-            "unit": unit,
-            "start": DatetimeMS(start * DAY.ms),
-            "fields": {
-                path: {
-                    str(entry): dict(zip(("min", "max", "sum", "count"), each, strict=True))
-                    for entry, each in of.items()
-                }
-                for path, of in fields.items()
-            },
-        }
-        for (device, unit, start), fields in aggregates.items()
-    ]
-
-
-def _month(day: int) -> tuple[int, int]:
-    """Return the first day (since the epoch) of a day's month, and its number there."""
-    moment: datetime = DatetimeMS(day * DAY.ms).as_datetime()
-    return day - moment.day + 1, moment.day
+async def archive(settings: Settings, rows: list[Row]) -> None:
+    """Write messages and their rollups to MongoDB as the outlet does; what is there already stays as it is."""
+    outlet = LongHistoryOutlet(settings.replace(long_history_age_s=0, long_rollup_age_s=0))  # NOW_MS is long ago
+    await outlet.open()
+    try:
+        await outlet.write(rows)
+    finally:
+        await outlet.close()

@@ -92,6 +92,8 @@ def test_a_page_says_that_the_long_history_is_away(settings: Settings, filled: S
     client = app.test_client()
     log_in(client)
     assert "long history" not in client.get("/device?id=a").text
-    assert "The long history does not answer or is behind" in client.get("/device?id=a&topic=devices/a/1&field=early").text
+    assert (
+        "The long history does not answer or is behind" in client.get("/device?id=a&topic=devices/a/1&field=early").text
+    )
     assert client.get("/device?id=unknown").status_code == 503
     app.extensions["query"].close()
