@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 DEVICES = 300
 LONGEST_STOP_S = 10.0
-ALLOWANCE_MS = 3_000
-"""For a client that tries: its turn among DEVICES handshakes at once, and CONNACK, which waits for two commits of the
-store. Two shared cores that are otherwise idle need a tenth of it."""
+ALLOWANCE_MS = 6_000
+"""For a client that tries: its turn among DEVICES handshakes at once, for which fleet, gateway, brokers and store share the
+same cores. Two cores took 1.2 to 1.7 s, and 3 s with six times as much to do."""
 
 
 def test_no_client_waits_longer_than_it_pauses_by_itself(tmp_path: Path) -> None:
