@@ -19,7 +19,8 @@ from store.influx_address import parse_influx_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Process = Literal["tcp", "web"]
+Process = Literal["tcp", "web", "store"]
+"""`store`: its command line, which reads what `tcp` does; devices need not be able to connect then."""
 
 
 class SettingsError(ValueError):
@@ -569,12 +570,13 @@ def load(environ: Mapping[str, str], process: Process) -> Settings:
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
+    reader = "tcp" if process == "store" else process
     for setting in TABLE:
-        if process not in setting.used_by:
+        if reader not in setting.used_by:
             continue
         text = _value(setting, environ)
         if not text:
-            if text is None and process in setting.required_by:
+            if text is None and reader in setting.required_by:
                 problems.append(f"{setting.name} is not set. {setting.help}")
             values[setting.name.lower()] = ""
             continue

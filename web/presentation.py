@@ -6,26 +6,20 @@ Times come in as milliseconds since the epoch (UTC).
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from store.times import rfc3339
 from web.payloads import preview
 
 if TYPE_CHECKING:
     from flask import Flask
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def now_ms() -> int:
     """Return the time of this machine."""
     return time.time_ns() // 1_000_000
-
-
-def rfc3339(ts_ms: int) -> str:
-    """Write a time as `2026-01-31T12:00:00.000Z`."""
-    return (EPOCH + timedelta(milliseconds=ts_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def exact(ts_ms: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from store.times import rfc3339
 from web import payloads
-from web.presentation import rfc3339
 
 if TYPE_CHECKING:
     from store.answers import Device, DeviceSummary, SeriesPoint, StoredMessage, TopicState

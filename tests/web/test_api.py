@@ -10,8 +10,8 @@ import pytest
 from dashboard_process import BASIC, TOKEN
 from fleet_seed import fleet, message, now_ms
 
+from store.times import rfc3339
 from web import create_app
-from web.presentation import rfc3339
 
 if TYPE_CHECKING:
     from flask import Flask

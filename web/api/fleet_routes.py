@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from store.times import rfc3339
 from web import current
 from web.api.blueprint import blueprint
 from web.api.openapi import document
-from web.presentation import rfc3339
 
 RATE_MINUTES = 15
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from flask import request
 
 from store.model import MessageId
+from store.times import parse_time_ms
 from web.errors import ApiError
 from web.live.selection import Selection
-from web.presentation import EPOCH
 
 T = TypeVar("T")
-MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 def bad(message: str) -> ApiError:
@@ -79,12 +77,7 @@ def selection() -> Selection:
 
 
 def _time_ms(text: str) -> int | None:
-    if text.isascii() and text.isdigit():
-        return int(text) if len(text) < 16 and int(text) <= MAX_TIME_MS else None
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
+        return parse_time_ms(text.replace(" ", "+"))  # an unescaped + arrives as a space
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        return None
-    return max(0, (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1))

@@ -1,0 +1,156 @@
+"""Read messages out of both stores, in the order of an export (sync reads): by device, then by id.
+
+Redis holds the newest messages of a device, MongoDB (where there is one) the older. At most CHUNK_STEP chunks of a history
+or one page of documents are in memory. What is cut off a history while it is read comes from MongoDB.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pymongo
+
+from store import schema
+from store.documents import document_id, read_document
+from store.model import Message, MessageId, decode_frame
+from store.mongo import MESSAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pymongo.database import Database
+    from redis import Redis
+
+    from store.transfer.selection import Selection
+
+    Placed = tuple[MessageId, Message]
+    Entry = tuple[bytes, dict[bytes, bytes]]
+
+Found = tuple[str, MessageId, Message]
+"""A device's id, a message's id, the message."""
+
+CHUNK_STEP = 16
+PAGE_DOCUMENTS = 1000
+NAME_STEP = 500
+BY_DEVICE = [("device", pymongo.ASCENDING), ("_id", pymongo.ASCENDING)]
+_unpack_ids = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
+
+
+class Source:
+    """Both stores as one. Methods raise redis.RedisError or pymongo.errors.PyMongoError: what came before is not all then."""
+
+    def __init__(self, client: Redis, database: Database[dict[str, Any]] | None) -> None:
+        self._redis = client
+        self._database = database
+
+    def select(self, selection: Selection) -> Iterator[list[Found]]:
+        """Yield the messages of a selection, some of one device at a time."""
+        for device_id in self.devices(selection):
+            after, until = selection.ids(device_id)
+            for some in self.messages(device_id, after, until):
+                found = [(device_id, message_id, each) for message_id, each in some if selection.wants(each)]
+                if found:
+                    yield found
+
+    def devices(self, selection: Selection) -> Iterator[str]:
+        """Yield the devices of a selection in order, whether they have messages in its range or not."""
+        if selection.devices:
+            names: Iterable[bytes] = sorted(name.encode() for name in selection.devices)
+        else:
+            first = selection.search.encode()
+            if selection.after is not None:
+                first = max(first, selection.after.device_id.encode())
+            names = self._names(first)
+        for name in names:
+            device_id = name.decode()
+            if selection.has_device(device_id):
+                yield device_id
+            elif not selection.devices and not device_id.startswith(selection.search):
+                return
+
+    def messages(self, device_id: str, after: MessageId, until: MessageId) -> Iterator[list[Placed]]:
+        """Yield a device's messages between two ids, both left out."""
+        position, newest = after, b""
+        for entries in history_entries(self._redis, device_id, after):
+            if (
+                self._database is not None and entries[0][0] != newest
+            ):  # older ones are there, or were cut off meanwhile
+                first = MessageId.parse(entries[0][0].decode())
+                for page in self._documents(device_id, position, min(first, until)):
+                    yield page
+                    position = page[-1][0]
+            newest = entries[-1][0]
+            some = [each for entry in entries for each in read_chunk(entry) if position < each[0] < until]
+            if some:
+                yield some
+                position = some[-1][0]
+            if MessageId.parse(newest.decode()) >= until:
+                return
+        if self._database is not None and not newest:
+            yield from self._documents(device_id, position, until)
+
+    def _names(self, first: bytes) -> Iterator[bytes]:
+        """Yield the names of all devices from one on, each once."""
+        names = heapq.merge(self._names_in_redis(first), self._names_in_mongodb(first))
+        return (name for name, _ in groupby(names))
+
+    def _names_in_redis(self, first: bytes) -> Iterator[bytes]:
+        start = b"[" + first if first else b"-"
+        while True:
+            names: Any = self._redis.zrangebylex(schema.DEVICES_NAMES, start, b"+", 0, NAME_STEP)
+            yield from names
+            if len(names) < NAME_STEP:
+                return
+            start = b"(" + names[-1]
+
+    def _names_in_mongodb(self, first: bytes) -> Iterator[bytes]:
+        if self._database is None:
+            return
+        operator, last = "$gte", first.decode()
+        while found := self._database[MESSAGES].find_one(
+            {"device": {operator: last}}, {"device": True, "_id": False}, sort=BY_DEVICE
+        ):  # one step along the index for each device
+            operator, last = "$gt", found["device"]
+            yield last.encode()
+
+    def _documents(self, device_id: str, after: MessageId, until: MessageId) -> Iterator[list[Placed]]:
+        if self._database is None or after >= until:
+            return
+        while True:
+            ids = {"$gt": document_id(after), "$lt": document_id(until)}
+            cursor = self._database[MESSAGES].find(
+                {"device": device_id, "_id": ids}, sort=BY_DEVICE, limit=PAGE_DOCUMENTS
+            )
+            page = [(message_id, message) for message_id, _, message in map(read_document, cursor)]
+            if page:
+                yield page
+                after = page[-1][0]
+            if len(page) < PAGE_DOCUMENTS:
+                return
+
+
+def history_entries(client: Redis, device_id: str, after: MessageId) -> Iterator[list[Entry]]:
+    """Yield the chunks of a history that hold what comes after an id, some at a time.
+
+    Each time begins with the last chunk of the time before; with another one where that was cut off meanwhile.
+    """
+    key = schema.device(device_id, "history")
+    before: Any = client.xrevrange(key, str(after), "-", 1)
+    start = before[0][0] if before else b"-"
+    while True:
+        entries: Any = client.xrange(key, start, "+", CHUNK_STEP)
+        if entries:
+            yield entries
+        if len(entries) < CHUNK_STEP:
+            return
+        start = entries[-1][0]
+
+
+def read_chunk(entry: Entry) -> list[Placed]:
+    """Return the messages of one entry of a history. Raises ValueError for one that cannot be read."""
+    _, fields = entry
+    ids = [MessageId(ms, seq) for ms, seq in _unpack_ids(fields[b"i"])]
+    return list(zip(ids, decode_frame(fields[b"f"]), strict=True))
