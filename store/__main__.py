@@ -11,10 +11,10 @@ import redis
 from pymongo.errors import PyMongoError
 
 import settings
+from store.export.formats import FORMATS
+from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, parse_time_ms
-from store.transfer.export_command import OutputError, export
-from store.transfer.output import FORMATS
-from store.transfer.selection import Place, Selection
+from transfer.export_command import OutputError, export
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

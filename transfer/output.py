@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from store.export.csv_rows import RowWriter, unguarded
+from store.export.ndjson import LineReader
+from store.export.selection import Place
 from store.model import MessageId
-from store.transfer.csv_rows import RowWriter, unguarded
-from store.transfer.ndjson import LineReader, LineWriter
-from store.transfer.selection import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from store.export.formats import Format
 
-    from store.transfer.source import Found
-
-Format = Literal["ndjson", "csv"]
 _ROW_START = re.compile(rb'(?P<device>"(?:[^"]|"")*"|[^",]*),(?P<id>\d+-\d+),')
-FORMATS: tuple[Format, ...] = ("ndjson", "csv")
-MEDIA_TYPES: dict[Format, str] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
-
-
-class Writer(Protocol):
-    """Turns messages into a format's bytes. `head`: what a file begins with."""
-
-    @property
-    def head(self) -> bytes:
-        """What a file begins with."""
-
-    def lines(self, found: Iterable[Found]) -> bytes:
-        """Return whole lines, one for each message."""
-
-
-def writer_of(name: Format) -> Writer:
-    """Return a new writer of a format."""
-    return RowWriter() if name == "csv" else LineWriter()
 
 
 def resume(file: BinaryIO, name: Format) -> Place | None:

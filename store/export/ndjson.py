@@ -20,7 +20,8 @@ from store.times import SecondsCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from store.transfer.source import Found
+Found = tuple[str, MessageId, Message]
+"""A device's id, a message's id, the message."""
 
 MAX_NAME_BYTES = 65_535  # of a topic name or client id, as MQTT has it
 

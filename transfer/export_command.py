@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from store.connection import connect
+from store.export.formats import writer_of
+from store.export.source import Source
 from store.mongo import connect_mongo
-from store.transfer.output import resume, writer_of
-from store.transfer.progress import Progress
-from store.transfer.source import Source
+from transfer.output import resume
+from transfer.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from settings import Settings
-    from store.transfer.output import Format
-    from store.transfer.selection import Place, Selection
+    from store.export.formats import Format
+    from store.export.selection import Place, Selection
 
 STANDARD_OUTPUT = "-"
 

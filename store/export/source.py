@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from pymongo.database import Database
     from redis import Redis
 
-    from store.transfer.selection import Selection
+    from store.export.ndjson import Found
+    from store.export.selection import Selection
 
     Placed = tuple[MessageId, Message]
     Entry = tuple[bytes, dict[bytes, bytes]]
-
-Found = tuple[str, MessageId, Message]
-"""A device's id, a message's id, the message."""
 
 CHUNK_STEP = 16
 PAGE_DOCUMENTS = 1000

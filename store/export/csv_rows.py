@@ -22,7 +22,7 @@ from store.times import SecondsCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from store.transfer.source import Found
+    from store.export.ndjson import Found
 
 COLUMNS = ("device", "id", "ts", "topic", "qos", "retain", "client", "payload", "encoding")
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
