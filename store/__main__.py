@@ -15,6 +15,8 @@ from store.export.formats import FORMATS
 from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, parse_time_ms
 from transfer.export_command import OutputError, export
+from transfer.import_command import InputError, import_
+from transfer.older_messages import ChangingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(f"Redis does not do it: {error}. {options.advice}")
     except PyMongoError as error:
         return _fail(f"MongoDB does not do it: {error}. {options.advice}")
-    except OutputError as error:
+    except (OutputError, InputError, ChangingError) as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever reads it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands.add_parser("export", help="write messages to a file", description=export.__doc__))
+    _add_import(commands.add_parser("import", help="read messages from a file", description=import_.__doc__))
     return parser
 
 
@@ -81,6 +84,19 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     where.add_argument("--after", type=_place, metavar="DEVICE,ID", help="only what follows this message in an export")
     where.add_argument("--resume", action="store_true", help="go on behind the last complete line of FILE")
     command.set_defaults(run=_export, advice="What is written is whole lines: go on with --output FILE --resume.")
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="what an export wrote as NDJSON; -: standard input")
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave out lines that cannot be imported, and say which"
+    )
+    command.set_defaults(run=_import, advice="Run the import again: what is imported already is left as it is.")
+
+
+def _import(configuration: settings.Settings, options: argparse.Namespace) -> int:
+    import_(configuration, options.file, skips_bad=options.skip_bad)
+    return DONE
 
 
 def _export(configuration: settings.Settings, options: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@
     {devices}:seen            zset     every device by last message (ms)
     {devices}:names           zset     every device at score 0: found by prefix
     {fleet}:record            hash     see FLEET_FIELDS
+    {fleet}:imported          hash     device -> how many of its imported messages and bytes the totals count
     {fleet}:rate              hash     start of a 10 s slot (s) -> messages; kept for two hours
     {fleet}:retention         hash     what was shed to make room, see `retention_state.RetentionState`
     {fleet}:memory            hash     time (s) -> bytes that Redis used then; kept for a day
@@ -74,6 +75,7 @@ FLEET = "{fleet}:record"
 FLEET_RATE = "{fleet}:rate"
 RETENTION = "{fleet}:retention"
 MEMORY = "{fleet}:memory"
+FLEET_IMPORTED = "{fleet}:imported"
 NODES = "{nodes}:alive"
 
 HEARTBEAT_S = 2
@@ -98,10 +100,12 @@ MINUTE, HOUR, DAY = Unit("m", MINUTE_MS, 60), Unit("h", HOUR_MS, 120), Unit("d",
 UNITS = (MINUTE, HOUR, DAY)
 
 RECORD_FIELDS = (
-    "first_seen", "last_seen", "messages", "bytes", "client_id", "position", "history_count", "history_bytes"
+    "first_seen", "last_seen", "messages", "bytes", "client_id", "position", "history_count", "history_bytes",
+    "imported_messages", "imported_bytes", "gap"
 )  # fmt: skip
 """Of a device's record: two times in ms, two counters (bytes are those of payloads), who published last, the id of
-the last message applied, and what the history holds."""
+the last message applied, and what the history holds. Where messages were imported: how many of those counted, and two
+ids between which no message has been counted."""
 
 FLEET_FIELDS = ("messages", "bytes", "entries", "log_bytes", "position", "mark", "mark_bytes", "trim", "trim_bytes")
 """Of the fleet's record: counters of messages, payload bytes, log entries and log bytes projected; the id of the last

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from store.cluster_link import ClusterLink
     from store.link import StoreLink
     from store.rollups import Aggregate, Aggregates, Bucket
+    from store.scripting import Script
 
 LOG_ENTRY_BYTES = 32  # what an entry takes besides its frame, about
 INDEX_MEMBERS = 256
@@ -109,6 +110,12 @@ class Views:
         Returns None for each one applied. Else it has messages that are applied already, or `after` is not applied
         yet: the device's position is returned; leave out the messages up to it and apply the rest.
         """
+        return await self.run_on_devices(self._device, [(write, ()) for write in writes], now_ms)
+
+    async def run_on_devices(
+        self, script: Script, writes: Sequence[tuple[DeviceWrite, Sequence[Any]]], now_ms: int
+    ) -> list[MessageId | None]:
+        """Do the same with a script that does more than device.lua, and for each write takes more arguments at the end."""
         settings = self._settings
         limits = [
             settings.history_messages,
@@ -119,8 +126,10 @@ class Views:
             schema.MAX_TOPICS,
         ]
         ages = ages_s(settings)
-        calls = [_device_call(write, limits, RollupPlaces(write.device_id, ages, now_ms)) for write in writes]
-        answers = await self._run([(self._device, *call) for call in calls])
+        calls = [
+            (*_device_call(write, limits, RollupPlaces(write.device_id, ages, now_ms)), more) for write, more in writes
+        ]
+        answers = await self._run([(script, keys, [*arguments, *more]) for keys, arguments, more in calls])
         return [None if answer is None else _id(answer) for answer in answers]
 
     async def index_devices(self, last_seen_ms: dict[str, int]) -> None:
