@@ -14,6 +14,7 @@ import settings
 from store.export.formats import FORMATS
 from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, parse_time_ms
+from transfer.check_command import check
 from transfer.export_command import OutputError, export
 from transfer.import_command import InputError, import_
 from transfer.older_messages import ChangingError
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands.add_parser("export", help="write messages to a file", description=export.__doc__))
     _add_import(commands.add_parser("import", help="read messages from a file", description=import_.__doc__))
+    _add_check(commands.add_parser("check", help="look whether all views agree", description=check.__doc__))
     return parser
 
 
@@ -97,6 +99,15 @@ def _add_import(command: argparse.ArgumentParser) -> None:
 def _import(configuration: settings.Settings, options: argparse.Namespace) -> int:
     import_(configuration, options.file, skips_bad=options.skip_bad)
     return DONE
+
+
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--repair", action="store_true", help="set right what can be counted anew")
+    command.set_defaults(run=_check, advice="Run the check again.")
+
+
+def _check(configuration: settings.Settings, options: argparse.Namespace) -> int:
+    return UNDONE if check(configuration, repairs=options.repair) else DONE
 
 
 def _export(configuration: settings.Settings, options: argparse.Namespace) -> int:

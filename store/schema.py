@@ -157,6 +157,12 @@ def device(device_id: str, part: str) -> str:
     return f"d:{{{_tag(device_id)}}}:{part}"
 
 
+def device_of(key: str) -> str:
+    """Return the device that a key of one belongs to."""
+    tag = key[key.index("{") + 1 : key.index("}")]
+    return tag.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
+
+
 def rollups(device_id: str, unit: Unit, number: int, field: str) -> str:
     """Key of one field's rollups by a unit: those of its `number`-th span since the epoch."""
     return f"d:{{{_tag(device_id)}}}:{unit.letter}:{number}:{field}"

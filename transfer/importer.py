@@ -42,9 +42,16 @@ class Importer:
         self._last_seen_ms: dict[str, int] = {}
 
     async def write(self, messages: Sequence[Found], ceiling: MessageId) -> None:
-        """Write some messages, all of them older than `ceiling`: from there on the log may hold what no view shows yet."""
+        """Write some messages, all of them older than `ceiling`: from there on the log may hold what no view shows yet.
+
+        Raises ChangingError.
+        """
         if self._long_history is not None:
             await self._long_history.write(messages)
+        await self.write_views(messages, ceiling)
+
+    async def write_views(self, messages: Sequence[Found], ceiling: MessageId = START) -> None:
+        """Do the same in Redis only."""
         pending = _by_device(messages)
         self.tally.present += len(messages) - sum(map(len, pending.values()))
         for _ in range(APPLY_TRIES):

@@ -31,7 +31,7 @@ class LongImport:
 
     def __init__(self, settings: Settings) -> None:
         self._outlet = LongHistoryOutlet(settings)
-        self._database: AsyncDatabase[dict[str, Any]] = connect_mongo_async(settings)
+        self.database: AsyncDatabase[dict[str, Any]] = connect_mongo_async(settings)
 
     async def open(self) -> None:
         """Connect, and create what is missing."""
@@ -40,7 +40,7 @@ class LongImport:
     async def close(self) -> None:
         """Close every connection."""
         await self._outlet.close()
-        await self._database.client.close()
+        await self.database.client.close()
 
     async def write(self, messages: Sequence[Found]) -> None:
         """Write messages, each once however often it comes."""
@@ -48,7 +48,7 @@ class LongImport:
         stale = await self._mark_stale(logged)
         await self._outlet.write(logged)
         for key in stale:
-            await recount(self._database, key)
+            await recount(self.database, key)
 
     async def _mark_stale(self, messages: list[LoggedMessage]) -> list[RollupKey]:
         """Mark the documents of rollups that are to have older messages; return them, and those that were marked before."""
@@ -60,13 +60,13 @@ class LongImport:
         for key, found in await self._rollups_of(list(ids)):
             older = [each for each in ids[key] if each <= found["position"]]
             if found.get("stale") or (older and await self._lacks(older)):
-                await self._database[ROLLUPS].update_one(selector(key), {"$set": {"stale": True}})
+                await self.database[ROLLUPS].update_one(selector(key), {"$set": {"stale": True}})
                 stale.append(key)
         return stale
 
     async def _lacks(self, ids: list[str]) -> bool:
         """Whether some of these messages are not there."""
-        return await self._database[MESSAGES].count_documents({"_id": {"$in": ids}}) < len(ids)
+        return await self.database[MESSAGES].count_documents({"_id": {"$in": ids}}) < len(ids)
 
     async def _rollups_of(self, keys: list[RollupKey]) -> list[tuple[RollupKey, dict[str, Any]]]:
         """Return the documents that there are, without their fields."""
@@ -76,6 +76,6 @@ class LongImport:
         documents: list[tuple[RollupKey, dict[str, Any]]] = []
         for (device_id, unit), starts in spans.items():
             wanted = {"device": device_id, "unit": unit, "start": {"$in": starts}}
-            found = await self._database[ROLLUPS].find(wanted, {"start": 1, "position": 1, "stale": 1}).to_list()
+            found = await self.database[ROLLUPS].find(wanted, {"start": 1, "position": 1, "stale": 1}).to_list()
             documents += [(RollupKey(device_id, unit, int(each["start"])), each) for each in found]
         return documents

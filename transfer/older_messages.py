@@ -113,6 +113,19 @@ class OlderMessages:
                 return tally
         raise ChangingError(f"{device_id} keeps changing. Run the import again.")
 
+    async def restore(self, device_id: str, messages: list[Placed]) -> None:
+        """Put messages back into the history that count already. Raises ChangingError."""
+        for _ in range(TRIES):
+            device = await self._read(device_id)
+            around = await self._around(device_id, messages)
+            insertion = replace(_insertion(device, messages, messages, around), gap=device.gap)
+            write = replace(
+                await self._write(device_id, device, messages), messages=0, payload_bytes=0, fields=[], topics=[]
+            )
+            if await self._views.insert(write, insertion, self._now_ms()):
+                return
+        raise ChangingError(f"{device_id} keeps changing. Run it again.")
+
     async def _insert(self, device_id: str, device: _Device, fresh: list[Placed], around: _Surroundings) -> bool:
         oldest: Any = await self._redis.xrange(schema.device(device_id, "history"), "-", "+", 1)
         kept_from = MessageId(1 << 60, 0)

@@ -12,11 +12,11 @@ from bson.datetime_ms import DatetimeMS
 
 from broker.outlets.rollups import rollup_groups
 from store.documents import document_id, read_document
-from store.export.selection import LATE_MS
 from store.long_history import RollupKey
 from store.model import MessageId
 from store.mongo import MESSAGES, ROLLUPS
-from store.schema import HOUR_MS, MAX_FIELDS
+from store.scan import LATE_MS
+from store.schema import DAY_MS, MAX_FIELDS
 from transfer.older_messages import ChangingError
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from store.documents import Document
     from store.long_history import Aggregate
 
+    Counted = dict[str, dict[int, Aggregate]]
+    """Escaped path -> hour or day -> numbers."""
     Fields = dict[str, dict[str, dict[str, float]]]
     """Escaped path -> hour or day in the document -> min, max, sum, count."""
 
 PAGE_DOCUMENTS = 1000
 TRIES = 8
-DAY_MS = 24 * HOUR_MS
 
 
 async def recount(database: AsyncDatabase[Document], key: RollupKey) -> None:
@@ -53,7 +54,7 @@ async def recount(database: AsyncDatabase[Document], key: RollupKey) -> None:
 
 async def counted(database: AsyncDatabase[Document], key: RollupKey, until: str) -> Fields:
     """Return what a document's fields are, by the messages up to the `_id` `until`."""
-    fields: dict[str, dict[int, Aggregate]] = {}
+    fields: Counted = {}
     end_ms = span_end_ms(key)
     after = document_id(MessageId(max(0, key.start_ms - LATE_MS), 0))
     last = min(until, document_id(MessageId(end_ms + LATE_MS, 0)))
@@ -63,9 +64,9 @@ async def counted(database: AsyncDatabase[Document], key: RollupKey, until: str)
         page = await database[MESSAGES].find(wanted, sort=[("_id", 1)], limit=PAGE_DOCUMENTS).to_list()
         for group in rollup_groups([read_document(each) for each in page]):
             if group.key == key:
-                _merge(fields, group.write().fields)
+                merge(fields, group.write().fields)
         if len(page) < PAGE_DOCUMENTS:
-            return {name: _shape(entries) for name, entries in fields.items()}
+            return shape(fields)
         after = page[-1]["_id"]
 
 
@@ -101,7 +102,8 @@ def with_larger(stored: Fields, found: Fields) -> Fields:
     return merged
 
 
-def _merge(fields: dict[str, dict[int, Aggregate]], more: dict[str, dict[int, Aggregate]]) -> None:
+def merge(fields: Counted, more: Counted) -> None:
+    """Add what was counted later to `fields`, as far as a document has room for it."""
     for name, entries in more.items():
         if name not in fields and len(fields) >= MAX_FIELDS:
             continue
@@ -111,8 +113,12 @@ def _merge(fields: dict[str, dict[int, Aggregate]], more: dict[str, dict[int, Ag
             mine[number] = (min(low, before[0]), max(high, before[1]), total + before[2], count + before[3])
 
 
-def _shape(entries: dict[int, Aggregate]) -> dict[str, dict[str, float]]:
+def shape(fields: Counted) -> Fields:
+    """Return what was counted as a document has it."""
     return {
-        str(number): {"min": low, "max": high, "sum": total, "count": count}
-        for number, (low, high, total, count) in entries.items()
+        name: {
+            str(number): {"min": low, "max": high, "sum": total, "count": count}
+            for number, (low, high, total, count) in entries.items()
+        }
+        for name, entries in fields.items()
     }

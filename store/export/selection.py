@@ -8,15 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.history import topic_matches
 from store.model import MessageId
+from store.scan import LAST_ID, LATE_MS, topic_matches
 from store.times import MAX_TIME_MS
 
 if TYPE_CHECKING:
     from store.model import Message
-
-LATE_MS = 3_600_000  # a message is committed at most this long after it was received, and clocks differ
-START = MessageId(0, 0)
 
 
 class Place(NamedTuple):
@@ -65,4 +62,4 @@ class Selection:
         first = MessageId(max(0, self.from_ms - LATE_MS), 0)
         if self.after is not None and self.after.device_id == device_id:
             first = max(first, self.after.message_id)
-        return first, MessageId(self.to_ms + LATE_MS, 0)
+        return first, min(MessageId(self.to_ms + LATE_MS, 0), LAST_ID)
