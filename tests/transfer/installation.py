@@ -53,6 +53,7 @@ class Installation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.query.close()
         self.redis.close()
         if self.database is not None:
             self.database.client.close()
