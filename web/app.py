@@ -29,6 +29,7 @@ from web import (
     storage,
 )
 from web.api.device_path import DeviceIdConverter, EscapedDevicePath
+from web.exports import Exports
 from web.live.tailer import Tailer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def create_app(settings: Settings, query: Query | None = None) -> Flask:
     app.config.update(_config(settings))
     app.extensions["settings"] = settings
     app.extensions["query"] = query or Query(connection, settings)
+    app.extensions["exports"] = Exports(connection, settings)
     app.extensions["tailer"] = Tailer(app.extensions["query"], _stream_cap(settings))
     app.url_map.converters["device"] = DeviceIdConverter
     app.session_interface = sessions.SchemeAwareSessions()

@@ -9,6 +9,7 @@ from flask import current_app
 if TYPE_CHECKING:
     from settings import Settings
     from store.query import Query
+    from web.exports import Exports
     from web.live.tailer import Tailer
 
 
@@ -20,6 +21,11 @@ def settings() -> Settings:
 def query() -> Query:
     """Return the questions to the store. They raise redis.RedisError, answered with 503, while it is away."""
     return cast("Query", current_app.extensions["query"])
+
+
+def exports() -> Exports:
+    """Return what reads whole selections of messages."""
+    return cast("Exports", current_app.extensions["exports"])
 
 
 def tailer() -> Tailer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from store.export.formats import MEDIA_TYPES
 from web.api.schemas import SCHEMAS
 
 JSON = "application/json"
@@ -82,6 +83,20 @@ def _paths() -> dict[str, dict[str, Any]]:
         "/api/v1/storage": _operation(
             "What the store holds by kind of data (estimates), what bounds it, what was shed to make room, outlets",
             "Storage",
+        ),
+        "/api/v1/export": _described(
+            "Messages as a file, by device and id, streamed. A response that ends before its last chunk is not whole: go on "
+            "with `after`. 503 with code too_many_exports: wait until another one has ended",
+            {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()},
+            (
+                _parameter("format", "ndjson (can be imported again; the default) or csv."),
+                _parameter("device", "Only messages of this device; may be given several times."),
+                _parameter("search", "Only devices whose id begins with this."),
+                message_topic,
+                _parameter("from", "A time, or ms since the epoch: only messages received then or later."),
+                _parameter("to", "A time, or ms since the epoch: only messages received before."),
+                _parameter("after", "DEVICE,ID of a line: only what follows it; CSV then has no header."),
+            ),
         ),
         "/api/v1/live": _stream(
             *wanted,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 
+from store.times import parse_time_ms, rfc3339
 from web import current, payloads
 from web.devices import message_page
 from web.devices.message_page import NEWEST_AT_ONCE, MessageQuestion
 
 if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as BaseResponse
+
     from store.answers import Device, Status, StoredMessage
 
 blueprint = Blueprint("devices", __name__)
@@ -99,6 +102,24 @@ def download() -> Response:
     response = Response(found.payload, mimetype="application/octet-stream")
     response.headers.set("Content-Disposition", "attachment", filename=f"message-{found.id}.bin")
     return response
+
+
+@blueprint.get("/devices/export")
+def export() -> BaseResponse:
+    """Send the form's export to the API; its times are without a zone, and meant as UTC."""
+    names = ("format", "device", "search", "topic", "from", "to")
+    wanted = {name: request.args[name] for name in names if request.args.get(name)}
+    for name in ("from", "to"):
+        if name in wanted:
+            wanted[name] = _utc(wanted[name])
+    return redirect(url_for("api.export", **wanted))  # type: ignore[arg-type]  # names that are not its own options
+
+
+def _utc(text: str) -> str:
+    try:
+        return rfc3339(parse_time_ms(f"{text}Z"))
+    except ValueError:
+        abort(400, f"{text} is no time as in 2026-01-31T12:00.")
 
 
 def _device() -> Device:
