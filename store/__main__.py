@@ -18,6 +18,7 @@ from transfer.check_command import check
 from transfer.export_command import OutputError, export
 from transfer.import_command import InputError, import_
 from transfer.older_messages import ChangingError
+from transfer.room import FullError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(f"Redis does not do it: {error}. {options.advice}")
     except PyMongoError as error:
         return _fail(f"MongoDB does not do it: {error}. {options.advice}")
-    except (OutputError, InputError, ChangingError) as error:
+    except (OutputError, InputError, ChangingError, FullError) as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever reads it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -40,7 +40,7 @@ class InputError(Exception):
 def import_(settings: Settings, path: str, *, skips_bad: bool) -> None:
     """Write the messages of an export into an installation, empty or in use. Running it again does no harm.
 
-    Raises InputError, ChangingError, redis.RedisError, PyMongoError, OSError.
+    Raises InputError, ChangingError, FullError, redis.RedisError, PyMongoError, OSError.
     """
     with _input(path) as file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Import(settings, skips_bad=skips_bad).run(file))

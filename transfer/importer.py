@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from broker.projector.grouping import DeviceGroup
 from store.model import START
 from transfer.older_messages import ChangingError, OlderMessages, Tally
+from transfer.room import check_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ class Importer:
         self, client: Redis, views: ImportedViews, long_history: LongImport | None, now_ms: Callable[[], int]
     ) -> None:
         self.tally = Tally()
+        self._redis = client
         self._views = views
         self._older = OlderMessages(client, views, now_ms)
         self._long_history = long_history
@@ -44,8 +46,9 @@ class Importer:
     async def write(self, messages: Sequence[Found], ceiling: MessageId) -> None:
         """Write some messages, all of them older than `ceiling`: from there on the log may hold what no view shows yet.
 
-        Raises ChangingError.
+        Raises ChangingError, FullError.
         """
+        await check_room(self._redis)
         if self._long_history is not None:
             await self._long_history.write(messages)
         await self.write_views(messages, ceiling)

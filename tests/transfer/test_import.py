@@ -197,3 +197,15 @@ def test_without_a_store_or_a_file_it_says_so(here: Installation) -> None:
     done = here.run("import", "-", REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 1
     assert b"Redis does not do it" in done.stderr
+
+
+def test_it_stops_before_redis_is_full(here: Installation, there: Installation) -> None:
+    fill(here)
+    try:
+        there.redis.config_set("maxmemory", int(there.redis.info("memory")["used_memory"]) + 100_000)
+        done = there.run("import", "-", stdin=here.export())
+    finally:
+        there.redis.config_set("maxmemory", 0)
+    assert done.returncode == 1
+    assert "no room" in done.stderr.decode()
+    assert there.redis.keys("d:*") == []
