@@ -16,7 +16,8 @@ from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, parse_time_ms
 from transfer.check_command import check
 from transfer.export_command import OutputError, export
-from transfer.import_command import InputError, import_
+from transfer.import_command import import_
+from transfer.lines import InputError
 from transfer.older_messages import ChangingError
 from transfer.room import FullError
 

@@ -13,11 +13,11 @@ import uvloop
 
 from store.cluster_link import views_link
 from store.connection import connect_async
-from store.export.ndjson import LineReader
 from store.imported_views import ImportedViews
 from store.model import START
 from transfer.ceiling import Ceiling
 from transfer.importer import Importer
+from transfer.lines import InputError, Lines
 from transfer.long_import import LongImport
 from transfer.progress import Progress
 
@@ -26,15 +26,11 @@ if TYPE_CHECKING:
 
     from settings import Settings
     from store.export.ndjson import Found
+    from transfer.lines import Line
+    from transfer.older_messages import Tally
 
 STANDARD_INPUT = "-"
-BATCH_MESSAGES = 4096
-BATCH_BYTES = 4 * 1024 * 1024
 SETTLE_S = 5.0
-
-
-class InputError(Exception):
-    """The file, or a line of it, cannot be imported; the message says what to do."""
 
 
 def import_(settings: Settings, path: str, *, skips_bad: bool) -> None:
@@ -43,75 +39,70 @@ def import_(settings: Settings, path: str, *, skips_bad: bool) -> None:
     Raises InputError, ChangingError, FullError, redis.RedisError, PyMongoError, OSError.
     """
     with _input(path) as file, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Import(settings, skips_bad=skips_bad).run(file))
+        runner.run(_Import(settings, Lines(file, skips_bad=skips_bad)).run())
 
 
 class _Import:
-    def __init__(self, settings: Settings, *, skips_bad: bool) -> None:
+    """One run: the next lines are read in a thread while the stores do their part."""
+
+    def __init__(self, settings: Settings, lines: Lines) -> None:
         self._settings = settings
-        self._skips_bad = skips_bad
-        self._skipped = 0
-        self._reader = LineReader()
+        self._lines = lines
         self._progress = Progress("messages")
 
-    async def run(self, file: BinaryIO) -> None:
-        """Import a file and say what became of it."""
+    async def run(self) -> None:
+        """Import everything and say what became of it."""
         async with _opened(self._settings) as (importer, ceiling):
-            self._ceiling = ceiling
-            settle_at_s = time.monotonic() + SETTLE_S
             try:
-                async for messages in self._batches(file):
-                    await importer.write(messages, ceiling.id)
-                    self._progress.add(len(messages), messages[-1][0])
-                    if time.monotonic() >= settle_at_s:
-                        await importer.settle()
-                        settle_at_s = time.monotonic() + SETTLE_S
+                await self._write_all(importer, ceiling)
             finally:
                 await importer.settle()
-            self._progress.end()
-            tally = importer.tally
-        self._say(f"{tally.imported:,} imported, {tally.present:,} were there already.")
+        self._progress.end()
+        self._tell(importer.tally)
+
+    async def _write_all(self, importer: Importer, ceiling: Ceiling) -> None:
+        settle_at_s = time.monotonic() + SETTLE_S
+        reading = asyncio.create_task(asyncio.to_thread(self._lines.read))
+        while some := await reading:
+            reading = asyncio.create_task(asyncio.to_thread(self._lines.read))
+            messages, refusal = await self._below(ceiling, some)
+            if messages:
+                await importer.write(messages, ceiling.id)
+                self._progress.add(len(messages), messages[-1][0])
+            if refusal is not None:
+                await asyncio.wait((reading,))
+                raise refusal
+            if time.monotonic() >= settle_at_s:
+                await importer.settle()
+                settle_at_s = time.monotonic() + SETTLE_S
+
+    async def _below(self, ceiling: Ceiling, some: list[Line]) -> tuple[list[Found], InputError | None]:
+        """Return the messages that can be imported now, up to one that ends the import."""
+        found = [line.found for line in some]
+        ids = [message_id for _, message_id, _ in found]
+        if min(ids) > START and max(ids) < ceiling.id:
+            return found, None
+        await ceiling.measure()
+        allowed: list[Found] = []
+        for line in some:
+            try:
+                ceiling.check(line.found[1])
+                allowed.append(line.found)
+            except ValueError as error:
+                try:
+                    self._lines.refuse(line.number, error)
+                except InputError as refusal:
+                    return allowed, refusal
+        return allowed, None
+
+    def _tell(self, tally: Tally) -> None:
+        said = [f"{tally.imported:,} imported, {tally.present:,} were there already."]
         if tally.uncounted:
             where = "They are in MongoDB only." if self._settings.mongo_url else "They are left out."
-            self._say(f"{tally.uncounted:,} are older than what their devices keep in Redis. {where}")
-        if self._skipped:
-            self._say(f"{self._skipped:,} lines were skipped, see above.")
-
-    async def _batches(self, file: BinaryIO) -> AsyncIterator[list[Found]]:
-        """Yield the messages of a file, some at a time; those before a bad line, then InputError."""
-        some: list[Found] = []
-        size = 0
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                found = await self._read(line)
-            except ValueError as error:
-                if not self._skips_bad:
-                    if some:
-                        yield some
-                    raise InputError(f"Line {number}: {error}. What stands before it is imported.") from None
-                self._skipped += 1
-                self._say(f"Line {number} is skipped: {error}.")
-                continue
-            some.append(found)
-            size += len(line)
-            if len(some) == BATCH_MESSAGES or size >= BATCH_BYTES:
-                yield some
-                some, size = [], 0
-        if some:
-            yield some
-
-    async def _read(self, line: bytes) -> Found:
-        """Return the message of a line. Raises ValueError."""
-        found = self._reader.read(line)
-        if not START < found[1] < self._ceiling.id:
-            await self._ceiling.measure()
-            self._ceiling.check(found[1])
-        return found
-
-    def _say(self, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
+            said.append(f"{tally.uncounted:,} are older than what their devices keep in Redis. {where}")
+        if self._lines.skipped:
+            said.append(f"{self._lines.skipped:,} lines were skipped, see above.")
+        sys.stderr.write("".join(f"{line}\n" for line in said))
 
 
 @contextlib.asynccontextmanager

@@ -87,7 +87,7 @@ class LineReader:
             raise ValueError(f"device has to be 1 to {MAX_DEVICE_ID_LENGTH} characters")
         if not 0 <= found.qos <= 2:
             raise ValueError("qos has to be 0, 1 or 2")
-        if not found.topic or max(len(found.topic.encode()), len(found.client.encode())) > MAX_NAME_BYTES:
+        if not found.topic or _is_long(found.topic) or _is_long(found.client):
             raise ValueError(f"topic has to be 1 to {MAX_NAME_BYTES} bytes, client no longer")
         flags = found.qos | (RETAIN_FLAG if found.retain else 0) | (DUP_FLAG if found.dup else 0)
         message = Message(
@@ -99,6 +99,10 @@ class LineReader:
             _bytes("properties", found.properties),
         )
         return found.device, MessageId.parse(found.id), message
+
+
+def _is_long(name: str) -> bool:
+    return len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES
 
 
 def _payload(payload: bytes) -> _Payload:
