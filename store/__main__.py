@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DONE, UNDONE, BAD_USE = 0, 1, 2
+EXPORT = "Writes messages of both stores to a file: devices by name, their messages in the order of publication."
+IMPORT = "Writes the messages of an export into an installation, empty or in use. Running it again does no harm."
+CHECK = (
+    "Looks whether views, histories, log and MongoDB agree, and says where not. "
+    "Exit status 0: no difference; 1: there are some, or it could not be looked at."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever reads it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNDONE
+    except OSError as error:
+        return _fail(f"{error or 'Redis does not answer in time'}. {options.advice}")
     except KeyboardInterrupt:
         return _fail(f"Interrupted. {options.advice}")
 
@@ -60,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m store", description="Works on the stores that REDIS_URL and MONGO_URL name."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_export(commands.add_parser("export", help="write messages to a file", description=export.__doc__))
-    _add_import(commands.add_parser("import", help="read messages from a file", description=import_.__doc__))
-    _add_check(commands.add_parser("check", help="look whether all views agree", description=check.__doc__))
+    _add_export(commands.add_parser("export", help="write messages to a file", description=EXPORT))
+    _add_import(commands.add_parser("import", help="read messages from a file", description=IMPORT))
+    _add_check(commands.add_parser("check", help="look whether all views agree", description=CHECK))
     return parser
 
 

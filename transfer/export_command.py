@@ -41,8 +41,9 @@ def export(settings: Settings, selection: Selection, name: Format, path: str, *,
         if selection.after is None:
             file.write(writer.head)
         for found in source.select(selection):
-            file.write(writer.lines(found))
-            progress.add(len(found), found[-1][0])
+            if found:
+                file.write(writer.lines(found))
+                progress.add(len(found), found[-1][0])
     progress.end()
 
 

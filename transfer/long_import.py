@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bson.datetime_ms import DatetimeMS
 
-from broker.outlets.long_history import LongHistoryOutlet
+from broker.outlets.long_history import LongHistoryOutlet, RefusedError
 from store.documents import document_id
 from store.long_history import RollupKey
 from store.mongo import MESSAGES, ROLLUPS, connect_mongo_async
+from transfer.older_messages import ChangingError
 from transfer.recount import keys_of, recount, selector
 
 if TYPE_CHECKING:
@@ -43,10 +44,13 @@ class LongImport:
         await self.database.client.close()
 
     async def write(self, messages: Sequence[Found]) -> None:
-        """Write messages, each once however often it comes."""
+        """Write messages, each once however often it comes. Raises ChangingError."""
         logged = sorted((message_id, device_id, message) for device_id, message_id, message in messages)
         stale = await self._mark_stale(logged)
-        await self._outlet.write(logged)
+        try:
+            await self._outlet.write(logged)
+        except RefusedError as error:
+            raise ChangingError(f"{error}. Run it again.") from None
         for key in stale:
             await recount(self.database, key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 EXPORTS_AT_ONCE = 4
 BLOCK_BYTES = 64 * 1024
+BLOCK_S = 5.0  # a block of what there is by then, or nothing: the platform's router waits 30 s for the first byte
 OUTAGES = (redis.RedisError, PyMongoError)
 
 
@@ -78,12 +80,14 @@ class Exports:
         writer = writer_of(name)
         parts = [] if selection.after else [writer.head]
         size = 0
+        due_s = time.monotonic() + BLOCK_S
         for found in self._source.select(selection):
             parts.append(writer.lines(found))
             size += len(parts[-1])
-            if size >= BLOCK_BYTES:
+            if size >= BLOCK_BYTES or time.monotonic() >= due_s:
                 yield b"".join(parts)
                 parts, size = [], 0
+                due_s = time.monotonic() + BLOCK_S
         yield b"".join(parts)
 
 

@@ -45,13 +45,11 @@ class Source:
         self._database = database
 
     def select(self, selection: Selection) -> Iterator[list[Found]]:
-        """Yield the messages of a selection, some of one device at a time."""
+        """Yield the messages of a selection, some of one device at a time; none where it has gone through others for a while."""
         for device_id in self.devices(selection):
             after, until = selection.ids(device_id)
             for some in self.messages(device_id, after, until):
-                found = [(device_id, message_id, each) for message_id, each in some if selection.wants(each)]
-                if found:
-                    yield found
+                yield [(device_id, message_id, each) for message_id, each in some if selection.wants(each)]
 
     def devices(self, selection: Selection) -> Iterator[str]:
         """Yield the devices of a selection in order, whether they have messages in its range or not."""

@@ -147,6 +147,9 @@ def test_without_a_store_it_says_so(here: Installation) -> None:
     done = here.run("export", REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 1
     assert b"Redis does not do it" in done.stderr
+    done = here.run("export", REDIS_URL="")
+    assert done.returncode == 2
+    assert b"REDIS_URL is not set" in done.stderr
 
 
 @pytest.mark.parametrize("ts_ms", [0, 1, 999, 1000, 1_769_860_800_123, 253_402_300_799_999])

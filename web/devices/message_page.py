@@ -13,8 +13,8 @@ from flask import abort, request
 
 from store.model import MessageId
 from store.scan import LAST_ID
+from store.times import EPOCH
 from web import current
-from web.presentation import EPOCH
 
 if TYPE_CHECKING:
     from store.answers import Page, StoredMessage
