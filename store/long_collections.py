@@ -4,6 +4,7 @@ messages   one document a message, as `documents` says
 rollups    one document a device, unit and span of time:
            {device: "d1", unit: "hour", start: ISODate("2026-01-31T00:00:00Z"),     the day (UTC) of 24 hours
             position: "1769860800000-000000000065536",                              _id of the last message applied
+            stale: true,                                                            only until older messages are counted
             fields: {"speed": {"13": {min: 1.5, max: 4, sum: 11, count: 4}}}}       path (`documents.escape`) -> hour
            {…, unit: "day", start: ISODate("2026-01-01T00:00:00Z"), …}              the month, and days "1" to "31"
 """

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from pymongo.errors import PyMongoError
@@ -17,6 +17,8 @@ from store.export.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from pymongo.database import Database
 
     from settings import Settings
     from store.export.formats import Format
@@ -57,13 +59,18 @@ class Exports:
             raise
         return stream
 
+    def close(self) -> None:
+        """Close the connections that this opened."""
+        if self._database is not None:
+            self._database.client.close()
+
     @cached_property
-    def _source(self) -> Source:
+    def _database(self) -> Database[dict[str, Any]] | None:
         if not self._settings.mongo_url:
-            return Source(self._redis, None)
+            return None
         from store.mongo import connect_mongo  # noqa: PLC0415  most installations have no MongoDB
 
-        return Source(self._redis, connect_mongo(self._settings))
+        return connect_mongo(self._settings)
 
     def _stream(self, selection: Selection, name: Format) -> Generator[bytes, None, None]:
         """Yield nothing once the first block is there, then the blocks."""
@@ -81,7 +88,7 @@ class Exports:
         parts = [] if selection.after else [writer.head]
         size = 0
         due_s = time.monotonic() + BLOCK_S
-        for found in self._source.select(selection):
+        for found in Source(self._redis, self._database).select(selection):
             parts.append(writer.lines(found))
             size += len(parts[-1])
             if size >= BLOCK_BYTES or time.monotonic() >= due_s:

@@ -14,7 +14,11 @@ from dashboard_process import BASIC, DEADLINE_S, await_true, served
 from fleet_seed import Seed, fleet, message, now_ms
 
 from local.valkey import EmbeddedValkey
+from store.documents import document_of
+from store.model import MessageId
+from store.mongo import MESSAGES, connect_mongo
 from store.times import rfc3339
+from web import create_app
 from web.exports import EXPORTS_AT_ONCE
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
     from flask.testing import FlaskClient
     from playwright.sync_api import Page
+
+    from settings import Settings
 
 EXPORT = "/api/v1/export"
 
@@ -92,6 +98,26 @@ def test_who_may_export(client: FlaskClient, operator: FlaskClient, seed: Seed) 
     assert operator.get(EXPORT).status_code == 200
     operator.delete_cookie("session")
     assert client.get(EXPORT).status_code == 401
+
+
+def test_what_only_mongodb_has(settings: Settings, mongo_url: str) -> None:
+    app = create_app(settings.replace(mongo_url=mongo_url))
+    database = connect_mongo(settings.replace(mongo_url=mongo_url))
+    old = message("devices/old/t", {"n": 1}, at_ms=1_600_000_000_000)
+    database[MESSAGES].insert_one(document_of(MessageId(1_600_000_000_000, 0), "old", old))
+    response = app.test_client().get(EXPORT, headers=BASIC)
+    assert [json.loads(line)["id"] for line in response.data.splitlines()] == ["1600000000000-0"]
+    for each in (database.client, app.extensions["exports"], app.extensions["query"]):
+        each.close()
+
+
+def test_without_mongodb_there_is_no_short_file(settings: Settings) -> None:
+    app = create_app(settings.replace(mongo_url="mongodb://127.0.0.1:1/none?serverSelectionTimeoutMS=100"))
+    response = app.test_client().get(EXPORT, headers=BASIC)
+    assert response.status_code == 503
+    assert response.json["error"]["code"] == "long_history_unavailable"
+    for name in ("exports", "query"):
+        app.extensions[name].close()
 
 
 def test_http_1_0_could_not_tell_a_cut_file(client: FlaskClient) -> None:

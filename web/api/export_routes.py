@@ -46,7 +46,7 @@ def _begin(selection: Selection, name: Format) -> Iterator[bytes]:
     except TooManyExportsError:
         raise ApiError(503, "too_many_exports", TOO_MANY) from None
     except PyMongoError:
-        raise ApiError(503, "store_unavailable", LONG_HISTORY_UNAVAILABLE) from None
+        raise ApiError(503, "long_history_unavailable", LONG_HISTORY_UNAVAILABLE) from None
 
 
 def _selection() -> Selection:
