@@ -175,7 +175,7 @@ def test_forms_lead_to_the_file(page: Page, seed: Seed) -> None:
     page.goto("/devices")
     page.get_by_text("Export messages").click()
     export = page.locator("#export")
-    export.get_by_label("Name begins with").fill("a")
+    export.get_by_label("Prefix of the names").fill("a")
     export.get_by_label("From (UTC)").fill("2020-01-31T12:00")
     with page.expect_download() as download:
         export.get_by_role("button", name="Export").click()
