@@ -57,7 +57,7 @@ async def _check(settings: Settings, *, repairs: bool) -> int:
         findings = Findings(repairs=repairs)
         views = ImportedViews(client, settings, link)
         await _DevicesCheck(client, settings, Mender(client, link), findings).run()
-        importer = Importer(client, views, long_import, _now_ms)
+        importer = Importer(client, settings, views, long_import, _now_ms)
         older = OlderMessages(client, views, _now_ms)
         await LogCheck(client, settings, importer, older, long_import, findings).run()
         await FleetCheck(client, findings).run()

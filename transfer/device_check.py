@@ -79,6 +79,7 @@ class DeviceCheck:
         pipeline.zscore(schema.DEVICES_NAMES, device_id)
         record, values, topics, seen, name = await pipeline.execute()
         report = DeviceReport(device_id, 0, record.get(b"position", b""), record.get(b"messages", b""))
+        were_shed = bool(await self._redis.hget(schema.RETENTION, "rollups"))
         places = RollupPlaces(device_id, self._ages_s, self._now_ms)
         recount = DeviceRecount(places, _texts(values), _texts(topics))
         history = _History()
@@ -89,7 +90,7 @@ class DeviceCheck:
         compare.record(history)
         compare.last("values", values, recount.values, 1)
         compare.last("topics", topics, recount.topics, 0)
-        await self._compare_rollups(compare, places)
+        await self._compare_rollups(compare, places, were_shed=were_shed)
         report.last_seen = compare.last_seen
         if seen != report.last_seen or name is None:
             report.differences.append(
@@ -107,7 +108,7 @@ class DeviceCheck:
                 return
             start = f"({entries[-1][0].decode()}"
 
-    async def _compare_rollups(self, compare: _Comparison, places: RollupPlaces) -> None:
+    async def _compare_rollups(self, compare: _Comparison, places: RollupPlaces, *, were_shed: bool) -> None:
         for (path, unit), aggregates in compare.recount.rollups.items():
             keys: dict[str, dict[bytes, tuple[int, Aggregate]]] = {}
             keep_s = 0
@@ -118,6 +119,8 @@ class DeviceCheck:
             for key in keys:
                 pipeline.hgetall(key)
             for (key, expected), stored in zip(keys.items(), await pipeline.execute(), strict=True):
+                if not stored and were_shed:  # to make room, whole hashes
+                    continue
                 compare.rollups(key, path, unit, expected, stored)
                 if not stored:
                     compare.report.changes.append(Change("EXPIRE", key, (keep_s,)))

@@ -123,7 +123,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Importer, Ceiling]]
         if long_import is not None:
             opened.push_async_callback(long_import.close)
             await long_import.open()
-        yield Importer(client, ImportedViews(client, settings, link), long_import, _now_ms), ceiling
+        yield Importer(client, settings, ImportedViews(client, settings, link), long_import, _now_ms), ceiling
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from settings import Settings
     from store.export.ndjson import Found
     from store.export.source import Placed
     from store.imported_views import ImportedViews
@@ -33,10 +34,16 @@ class Importer:
     """Imports into the stores of one installation. Raises redis.RedisError, PyMongoError or OSError where they do not answer."""
 
     def __init__(
-        self, client: Redis, views: ImportedViews, long_history: LongImport | None, now_ms: Callable[[], int]
+        self,
+        client: Redis,
+        settings: Settings,
+        views: ImportedViews,
+        long_history: LongImport | None,
+        now_ms: Callable[[], int],
     ) -> None:
         self.tally = Tally()
         self._redis = client
+        self._store_bytes: int = settings.store_bytes
         self._views = views
         self._older = OlderMessages(client, views, now_ms)
         self._long_history = long_history
@@ -48,7 +55,7 @@ class Importer:
 
         Raises ChangingError, FullError.
         """
-        await check_room(self._redis)
+        await check_room(self._redis, self._store_bytes)
         if self._long_history is not None:
             await self._long_history.write(messages)
         await self.write_views(messages, ceiling)

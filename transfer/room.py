@@ -1,23 +1,24 @@
-"""Whether Redis has room for more: an import stops before the broker has to shed history, or to refuse messages (async)."""
+"""Whether Redis has room for more: an import stops before the broker would shed history to make room (async)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-FULL = 0.8  # from here on the dashboard warns
+from store.memory import SHED_TO, fullest, memories
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 class FullError(Exception):
     """Redis has no room for what is to be imported; the message says what to do."""
 
 
-async def check_room(client: Any) -> None:
-    """Raise FullError where a server of the store has used most of its memory."""
-    info = await client.info("memory")
-    for each in [info] if "used_memory" in info else info.values():
-        used_bytes, max_bytes = int(each["used_memory"]), int(each.get("maxmemory", 0))
-        if max_bytes and used_bytes > FULL * max_bytes:
-            raise FullError(
-                f"Redis uses {used_bytes:,} of {max_bytes:,} bytes: there is no room for more. Take a larger plan, or set "
-                "MONGO_URL, with which Redis keeps only what is recent; then run the import again."
-            )
+async def check_room(client: Redis, store_bytes: int) -> None:
+    """Raise FullError where the broker sheds history, or nearly does. Raises redis.RedisError."""
+    memory = fullest(await memories(client, store_bytes))
+    if memory.share > SHED_TO:
+        raise FullError(
+            f"Redis uses {memory.used_bytes:,} of {memory.budget_bytes:,} bytes: there is no room for more. Take a larger "
+            "plan, or set MONGO_URL, with which Redis keeps only what is recent; then run the import again."
+        )

@@ -137,6 +137,15 @@ def test_views_of_which_messages_were_cut_off_are_right(here: Installation) -> N
     assert check(here.settings, repairs=False) == 0
 
 
+def test_rollups_that_were_shed_to_make_room_stay_so(here: Installation) -> None:
+    fill(here)
+    here.redis.delete(key_of(MINUTE))
+    here.redis.hset(schema.RETENTION, "rollups", 1)
+    assert check(here.settings, repairs=False) == 0
+    here.redis.delete(schema.RETENTION)
+    assert check(here.settings, repairs=False) > 0
+
+
 def test_what_waits_in_the_log_is_no_difference(here: Installation) -> None:
     fill(here)
     here.commit([message("b", {"t": 1})])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from store.times import rfc3339
 from web import current
 from web.api.blueprint import blueprint
-from web.presentation import rfc3339
 from web.shapes import time_or_none
 from web.storage.kinds import KINDS
 
