@@ -289,26 +289,12 @@ TABLE: tuple[Setting, ...] = (
         "History is shed before it is full.",
         "bytes",
     ),
+    Setting("HISTORY_MESSAGES", _between(1, 10_000_000), "10000", "Recent messages kept for each device.", "messages"),
     Setting(
-        "HISTORY_MESSAGES",
-        _between(1, 10_000_000),
-        "10000",
-        "Recent messages kept for each device.",
-        "messages",
+        "HISTORY_BYTES", _between(1 * KIB, 1 * GIB), str(4 * MIB), "Recent messages kept for each device.", "bytes"
     ),
     Setting(
-        "HISTORY_BYTES",
-        _between(1 * KIB, 1 * GIB),
-        str(4 * MIB),
-        "Recent messages kept for each device.",
-        "bytes",
-    ),
-    Setting(
-        "HISTORY_AGE_S",
-        _between(60, 86_400 * 3650),
-        str(7 * 86_400),
-        "Age to which recent messages are kept.",
-        "s",
+        "HISTORY_AGE_S", _between(60, 86_400 * 3650), str(7 * 86_400), "Age to which recent messages are kept.", "s"
     ),
     Setting(
         "ROLLUP_AGE_S",
@@ -429,11 +415,7 @@ TABLE: tuple[Setting, ...] = (
         used_by=TCP,
     ),
     Setting(
-        "QUEUE_MESSAGES",
-        _between(1, 1_000_000),
-        "1000",
-        "QoS 1 and 2 messages waiting for one session.",
-        "messages",
+        "QUEUE_MESSAGES", _between(1, 1_000_000), "1000", "QoS 1 and 2 messages waiting for one session.", "messages"
     ),
     Setting(
         "QUEUE_BYTES",
@@ -474,13 +456,7 @@ TABLE: tuple[Setting, ...] = (
         used_by=TCP,
     ),
     Setting("MAX_TOPIC_LEVELS", _between(1, 65_535), "64", "Levels in a topic name or filter.", "levels", used_by=TCP),
-    Setting(
-        "MAX_SESSIONS",
-        _between(1, 10_000_000),
-        "20000",
-        "Sessions kept, connected or not.",
-        "sessions",
-    ),
+    Setting("MAX_SESSIONS", _between(1, 10_000_000), "20000", "Sessions kept, connected or not.", "sessions"),
     Setting(
         "MAX_SESSION_EXPIRY_S",
         _between(0, 4_294_967_295),
