@@ -51,7 +51,7 @@ class ServerProcess(ABC):
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Stop the server in an orderly way. Harmless when it does not run."""
+        """Stop the server in an orderly way, or kill it after STOP_TIMEOUT_S. Harmless when it does not run."""
         self._end(signal.SIGTERM)
 
     def pause(self) -> None:
@@ -79,6 +79,11 @@ class ServerProcess(ABC):
     def _end(self, number: int) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(signal.SIGCONT)
+            if number != signal.SIGKILL:  # which takes a paused one as it is
+                process.send_signal(signal.SIGCONT)
             process.send_signal(number)
-            process.wait(STOP_TIMEOUT_S)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
