@@ -45,9 +45,9 @@ class IngestLog:
         """Give up the right to read, if the node has it."""
         await self._run([(self._release, [self._lease], [node_id])])
 
-    async def read(self, after: MessageId) -> list[Entry]:
-        """Return the entries after the one of `after`: READ_BYTES and a few entries at most."""
-        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, READ_BYTES, READ_ENTRIES])])
+    async def read(self, after: MessageId, most_bytes: int = READ_BYTES) -> list[Entry]:
+        """Return the entries after the one of `after`: `most_bytes` and a few entries at most."""
+        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, most_bytes, READ_ENTRIES])])
         return [(log_id, _frame(fields)) for log_id, fields in entries]
 
     async def await_entry(self, after: MessageId, block_ms: int) -> None:
