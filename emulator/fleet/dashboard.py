@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -45,6 +46,7 @@ class Api:
 
     def __init__(self, dashboard: Dashboard) -> None:
         connect = http.client.HTTPSConnection if dashboard.is_tls else http.client.HTTPConnection
+        self._in_use = threading.Lock()  # a reading that was given up may still be under way in its thread
         self._connection = connect(dashboard.host, dashboard.port, timeout=TIMEOUT_S)
         login = base64.b64encode(f"{dashboard.username}:{dashboard.password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}", "Accept": "application/json"}
@@ -87,6 +89,10 @@ class Api:
             raise DashboardError(f"{self._name} did not answer as this application's does") from None
 
     def _get(self, path: str) -> tuple[int, bytes]:
+        with self._in_use:
+            return self._try_twice(path)
+
+    def _try_twice(self, path: str) -> tuple[int, bytes]:
         try:
             return self._try(path)
         except (http.client.HTTPException, ConnectionError):
