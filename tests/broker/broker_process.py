@@ -109,6 +109,11 @@ class BrokerProcess:
         self.signal_stop()
         return self.wait()
 
+    def stop(self) -> None:
+        """End the process in order: no other node misses it and says so. Harmless when it does not run."""
+        if self.is_running:
+            self.terminate()
+
     def kill(self) -> None:
         """End the process as a crash would (SIGKILL). Harmless when it does not run."""
         if self._process is not None:

@@ -66,7 +66,7 @@ def doors(
     process = BrokerProcess(settings, tmp_path_factory.mktemp("doors") / "broker.log")
     process.start()
     yield process
-    process.kill()
+    process.stop()
 
 
 @pytest.fixture
@@ -84,4 +84,4 @@ def start(
 
     yield start
     for process in started:
-        process.kill()
+        process.stop()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING, Protocol, Self
 
+from websockets.client import ClientProtocol
+from websockets.exceptions import WebSocketException
+from websockets.extensions.permessage_deflate import enable_client_permessage_deflate
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
 from websockets.sync.client import connect as connect_websocket
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 if TYPE_CHECKING:
     import ssl
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from tests.broker.broker_process import BrokerProcess
 
 DEADLINE_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
 DOORS = ("tcp", "tls", "ws", "wss")
 
 
@@ -48,17 +56,13 @@ def read_to_end(connection: socket.socket) -> bytes:
     return b"".join(chunks)
 
 
-def open_websocket(
-    broker: BrokerProcess, tls: ssl.SSLContext | None = None, receive_buffer_bytes: int = 0, subprotocol: str = "mqtt"
-) -> ClientConnection:
-    """Return an open WebSocket. It offers compression, as browsers do."""
+def open_websocket(broker: BrokerProcess, subprotocol: str = "mqtt") -> ClientConnection:
+    """Return an open WebSocket in plain text, with a thread of its own that reads. It offers compression, as browsers do."""
     return connect_websocket(
-        f"{'ws' if tls is None else 'wss'}://{broker.host}:{broker.port}/mqtt",
-        sock=open_socket(broker, receive_buffer_bytes=receive_buffer_bytes),
-        ssl=tls,
-        server_hostname=None if tls is None else broker.host,
+        f"ws://{broker.host}:{broker.port}/mqtt",
+        sock=open_socket(broker),
         subprotocols=[Subprotocol(subprotocol)],
-        close_timeout=1,
+        close_timeout=CLOSE_TIMEOUT_S,
     )
 
 
@@ -79,15 +83,65 @@ class _Socket:
 
 
 class _WebSocket:
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self.send = connection.send
-        self.close = connection.close
+    """The library's protocol over a socket, in one thread: two on one TLS socket can make Python 3.11's `ssl` crash."""
+
+    def __init__(self, connection: socket.socket, uri: str) -> None:
+        self._socket = connection
+        self._protocol = ClientProtocol(
+            parse_uri(uri),
+            subprotocols=[Subprotocol("mqtt")],
+            extensions=enable_client_permessage_deflate(None),
+        )
+        self._received = b""
+        try:
+            self._open()
+        except BaseException:
+            connection.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        self._protocol.send_binary(data)
+        self._flush()
 
     def receive(self) -> bytes:
-        message = self._connection.recv(DEADLINE_S)
-        assert isinstance(message, bytes)
-        return message
+        while not self._received:
+            self._read()
+        received, self._received = self._received, b""
+        return received
+
+    def close(self) -> None:
+        with self._socket, contextlib.suppress(OSError, WebSocketException):
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+            self._socket.settimeout(CLOSE_TIMEOUT_S)
+            while True:
+                self._read()
+
+    def _open(self) -> None:
+        self._protocol.send_request(self._protocol.connect())
+        self._flush()
+        while self._protocol.state is State.CONNECTING:
+            self._read()
+
+    def _read(self) -> None:
+        """Take in what comes. Raises ConnectionClosed at the end, InvalidHandshake where there is no WebSocket."""
+        if data := self._socket.recv(65536):
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        with contextlib.suppress(OSError):  # an answer to a peer that is gone
+            self._flush()
+        if self._protocol.handshake_exc is not None:
+            raise self._protocol.handshake_exc
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and event.opcode in {Opcode.BINARY, Opcode.CONT}:
+                self._received += event.data
+        if self._protocol.state is State.CLOSED:
+            raise self._protocol.close_exc
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            self._socket.sendall(data)  # b"", where the library would end its side: `close` does
 
 
 class NetworkClient:
@@ -99,7 +153,8 @@ class NetworkClient:
         tls = trusted if door in {"tls", "wss"} else None
         self._stream: _Stream
         if door in {"ws", "wss"}:
-            self._stream = _WebSocket(open_websocket(broker, tls, receive_buffer_bytes))
+            uri = f"{door}://{broker.host}:{broker.port}/mqtt"
+            self._stream = _WebSocket(open_socket(broker, tls, receive_buffer_bytes), uri)
         else:
             self._stream = _Socket(open_socket(broker, tls, receive_buffer_bytes))
         self._received = b""

@@ -34,7 +34,7 @@ def hasty(
     process = BrokerProcess({**common, **tls_settings}, tmp_path_factory.mktemp("hasty") / "broker.log")
     process.start()
     yield process
-    process.kill()
+    process.stop()
 
 
 def descriptors(broker: BrokerProcess) -> int:

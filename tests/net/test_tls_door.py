@@ -41,7 +41,7 @@ def strict(
     process = BrokerProcess(settings, tmp_path_factory.mktemp("strict") / "broker.log")
     process.start()
     yield process
-    process.kill()
+    process.stop()
 
 
 def is_let_in(broker: BrokerProcess, door: str, context: ssl.SSLContext) -> bool:
