@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	command -v $$python >/dev/null 2>&1 && echo $$python && break; done)
 BIN := .venv/bin
 READY := .venv/ready
-CODE := settings.py store broker transfer web emulator local bench tests
+CODE := settings store broker transfer web emulator local bench tests
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | awk '{name = $$1; $$1 = ""; printf "  make %-12s%s\n", name, $$0}'

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,16 +31,17 @@ from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.plugin_port import PluginPort, tell_stored
 from broker.session.session import SessionLimits
-from broker.start import BAD_SETTINGS_STATUS, watch_parent
+from broker.start import BAD_SETTINGS_STATUS, cancel, watch_parent
 from broker.sys_topics import SysTopics
 from settings import SettingsError
+from store.clock import wall_ms
 from store.commit_log import COMMIT, CommitLog
 from store.connection import connect, connect_async
+from store.health import store_status
 from store.link import LinkDownError, StoreLink
 from store.log_trimming import LogTrimming
 from store.memory import log_bound
 from store.model import DeviceNaming
-from store.query import Query
 from store.retained import RetainedMessages
 
 if TYPE_CHECKING:
@@ -56,13 +56,8 @@ log = logging.getLogger(__name__)
 
 FENCED = -1
 DRAIN_TIMEOUT_S = 4.0
+CANCEL_TIMEOUT_S = 2.0
 STORE_STATUS_TIMEOUT_S = 2.0
-CANCEL_TRIES, CANCEL_TRY_S = 10, 0.2
-
-
-def wall_ms() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Application:
@@ -263,7 +258,10 @@ class Application:
             await self._drain()
             with contextlib.suppress(TimeoutError, LinkDownError, hiredis.HiredisError):
                 await asyncio.wait_for(self._membership.leave(), 1)
-        await _cancel(tasks)
+        link, *others = tasks
+        for some in (others, (link,)):  # the store's connection last
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(cancel(*some), CANCEL_TIMEOUT_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._node.leave(), 1)
         for client in self._clients:
@@ -322,20 +320,9 @@ class Application:
         }
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    """End tasks, the store's connection last; again where redis-py lost a cancellation that met a time-out of its own."""
-    for group in (tasks[1:], tasks[:1]):
-        pending = set(group)
-        for _ in range(CANCEL_TRIES):
-            for task in pending:
-                task.cancel()
-            if pending:
-                _, pending = await asyncio.wait(pending, timeout=CANCEL_TRY_S)
-
-
 def _store_status(settings: Settings) -> StoreStatus:
     with connect(settings, timeout_s=STORE_STATUS_TIMEOUT_S, retries=0) as client:  # a stop waits for this thread
-        return Query(client, settings).store_status()
+        return store_status(client, settings.store_bytes, wall_ms())
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 BAD_SETTINGS_STATUS = 2
+CANCEL_TRY_S = 0.2
 
 
 async def watch_parent(on_end: Callable[[], None]) -> None:
     """Have `on_end` called when standard input ends: whoever started this process and holds the other end is gone."""
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: _StandardInput(on_end), sys.stdin)
+
+
+async def cancel(*tasks: asyncio.Task[None], try_s: float = CANCEL_TRY_S) -> None:
+    """End tasks together; again after `try_s` where redis-py lost a cancellation that met a time-out of its own."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=try_s)
 
 
 class _StandardInput(asyncio.Protocol):

@@ -14,7 +14,7 @@ Every setting is an environment variable, read once when a process starts. A bad
 for each. On the platform: `scalingo --app my-app env-set NAME=value` (the application restarts). Locally:
 `NAME=value make run`.
 
-`make docs` writes this page from `settings.py`.
+`make docs` writes this page from `settings/table.py`.
 
 | name | what it is | default | unit | read by |
 |---|---|---|---|---|

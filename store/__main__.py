@@ -11,6 +11,7 @@ import redis
 from pymongo.errors import PyMongoError
 
 import settings
+from store.answers import LongHistoryUnavailable
 from store.export.formats import FORMATS
 from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, parse_time_ms
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         return int(options.run(configuration, options))
     except redis.RedisError as error:
         return _fail(f"Redis does not do it: {error}. {options.advice}")
-    except PyMongoError as error:
+    except (PyMongoError, LongHistoryUnavailable) as error:
         return _fail(f"MongoDB does not do it: {error}. {options.advice}")
     except (OutputError, InputError, ChangingError, FullError) as error:
         return _fail(str(error))

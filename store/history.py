@@ -1,17 +1,15 @@
 """A device's recent messages in Redis (sync reads).
 
-They are kept in chunks: a stream entry holds up to 128 messages and has the id of the first of them. Chunks go from the old
-end at any moment, also while a page is read.
+They are kept in chunks (`chunks`), which go from the old end at any moment, also while a page is read.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from store import schema
-from store.model import Message, MessageId, decode_frame
+from store.chunks import CHUNK_STEP, read_chunk
+from store.model import MessageId
 from store.scan import LAST_ID, collect, stored
 
 if TYPE_CHECKING:
@@ -20,12 +18,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from store.answers import StoredMessage
+    from store.chunks import Placed
     from store.scan import MessageFilter, Range, Slice
-
-    Chunk = list[tuple[MessageId, Message]]
-
-CHUNK_STEP = 16
-_unpack_ids = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 
 
 def older(client: Redis, device_id: str, ids: Range, wanted: MessageFilter, limit: int) -> Slice:
@@ -56,19 +50,19 @@ def whole_after(client: Redis, device_id: str, message_id: MessageId) -> Message
 def message(client: Redis, device_id: str, message_id: MessageId) -> StoredMessage | None:
     """Return one message whole; None if it is not kept any more."""
     entries: Any = client.xrevrange(schema.device(device_id, "history"), str(message_id), "-", 1)
-    for _, fields in entries:
-        for each, found in _decode_chunk(fields):
+    for entry in entries:
+        for each, found in read_chunk(entry):
             if each == message_id:
                 return stored(each, device_id, found)
     return None
 
 
-def _descending(client: Redis, device_id: str, ids: Range) -> Iterator[tuple[MessageId, Message]]:
+def _descending(client: Redis, device_id: str, ids: Range) -> Iterator[Placed]:
     key, end = schema.device(device_id, "history"), f"({ids.high}"
     while True:
         entries: Any = client.xrevrange(key, end, "-", CHUNK_STEP)
-        for _, fields in entries:
-            for each in reversed(_decode_chunk(fields)):
+        for entry in entries:
+            for each in reversed(read_chunk(entry)):
                 if each[0] <= ids.low:
                     return
                 if each[0] < ids.high:
@@ -78,14 +72,14 @@ def _descending(client: Redis, device_id: str, ids: Range) -> Iterator[tuple[Mes
         end = "(" + entries[-1][0].decode()
 
 
-def _ascending(client: Redis, device_id: str, ids: Range) -> Iterator[tuple[MessageId, Message]]:
+def _ascending(client: Redis, device_id: str, ids: Range) -> Iterator[Placed]:
     key = schema.device(device_id, "history")
     own: Any = client.xrevrange(key, str(ids.low), "-", 1)  # `low` may stand within it
     start = own[0][0].decode() if own else f"({ids.low}"
     while True:
         entries: Any = client.xrange(key, start, "+", CHUNK_STEP)
-        for _, fields in entries:
-            for each in _decode_chunk(fields):
+        for entry in entries:
+            for each in read_chunk(entry):
                 if each[0] >= ids.high:
                     return
                 if each[0] > ids.low:
@@ -93,8 +87,3 @@ def _ascending(client: Redis, device_id: str, ids: Range) -> Iterator[tuple[Mess
         if len(entries) < CHUNK_STEP:
             return
         start = "(" + entries[-1][0].decode()
-
-
-def _decode_chunk(fields: dict[bytes, bytes]) -> Chunk:
-    ids = [MessageId(ms, seq) for ms, seq in _unpack_ids(fields[b"i"])]
-    return list(zip(ids, decode_frame(fields[b"f"]), strict=True))

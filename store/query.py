@@ -7,13 +7,13 @@ MongoDB, answers are partial (`is_partial`), or LongHistoryUnavailable is raised
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 
 from store import capacity, health, live, presence, schema
 from store.answers import MAX_PAGE, FleetCounts
+from store.clock import wall_ms
 from store.connection import connect
 from store.devices import DeviceReader, device_of_messages
 from store.memory import REFUSE_ABOVE
@@ -55,10 +55,6 @@ RATE_OF_CAPACITY_MINUTES = 60
 PING_TIMEOUT_S = 1.0
 
 
-def _clock_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _long_history(settings: Settings) -> LongHistoryQuery | None:
     if not settings.mongo_url:
         return None
@@ -71,7 +67,7 @@ def _long_history(settings: Settings) -> LongHistoryQuery | None:
 class Query:
     """Answers for as many threads as the client has connections. Page sizes are cut to MAX_PAGE."""
 
-    def __init__(self, client: redis.Redis, settings: Settings, now_ms: Callable[[], int] = _clock_ms) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, now_ms: Callable[[], int] = wall_ms) -> None:
         self._redis = client
         self._settings = settings
         self._now_ms = now_ms

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from store import schema
-from store.cluster_link import views_link
-from store.connection import connect_async
-from store.imported_views import ImportedViews
+from store.clock import wall_ms
 from store.mending import Mender
 from store.rollups import ages_s
 from transfer.device_check import UNMENDABLE, DeviceCheck
@@ -21,9 +17,9 @@ from transfer.fleet_check import FleetCheck
 from transfer.importer import Importer
 from transfer.log_check import LogCheck
 from transfer.long_check import LongCheck
-from transfer.long_import import LongImport
 from transfer.older_messages import OlderMessages
 from transfer.progress import Progress
+from transfer.stores import opened_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,20 +41,12 @@ def check(settings: Settings, *, repairs: bool) -> int:
 
 
 async def _check(settings: Settings, *, repairs: bool) -> int:
-    async with contextlib.AsyncExitStack() as opened:
-        client = await opened.enter_async_context(contextlib.aclosing(connect_async(settings)))
-        link = views_link(client, settings)
-        running = asyncio.create_task(link.run())
-        opened.callback(running.cancel)
-        long_import = LongImport(settings) if settings.mongo_url else None
-        if long_import is not None:
-            opened.push_async_callback(long_import.close)
-            await long_import.open()
+    async with opened_stores(settings) as stores:
+        client, long_import = stores.client, stores.long_import
         findings = Findings(repairs=repairs)
-        views = ImportedViews(client, settings, link)
-        await _DevicesCheck(client, settings, Mender(client, link), findings).run()
-        importer = Importer(client, settings, views, long_import, _now_ms)
-        older = OlderMessages(client, views, _now_ms)
+        await _DevicesCheck(client, settings, Mender(client, stores.link), findings).run()
+        importer = Importer(client, settings, stores.views, long_import, wall_ms)
+        older = OlderMessages(client, stores.views, wall_ms)
         await LogCheck(client, settings, importer, older, long_import, findings).run()
         await FleetCheck(client, findings).run()
         if long_import is not None:
@@ -72,7 +60,7 @@ class _DevicesCheck:
 
     def __init__(self, client: Any, settings: Settings, mender: Mender, findings: Findings) -> None:
         self._redis = client
-        self._check = DeviceCheck(client, ages_s(settings), _now_ms())
+        self._check = DeviceCheck(client, ages_s(settings), wall_ms())
         self._mender = mender
         self._findings = findings
         self._progress = Progress("devices")
@@ -130,7 +118,3 @@ class _DevicesCheck:
             pipeline.zadd(schema.DEVICES_NAMES, {report.device_id: 0})
             await pipeline.execute()
         return done
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -11,7 +11,7 @@ import msgspec
 
 from broker.projector.grouping import DeviceGroup
 from store import schema
-from store.export.source import read_chunk
+from store.chunks import CHUNK_STEP, read_chunk
 from store.mending import Change
 from store.model import START, MessageId
 from store.rollups import RollupPlaces
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from store.export.source import Entry
+    from store.chunks import Entry
     from store.rollups import Aggregate
     from store.schema import Unit
 
-CHUNK_STEP = 16
 TRIES = 5
 UNMENDABLE = " (cannot be repaired)"
 _AGGREGATE = struct.Struct("<dddI")

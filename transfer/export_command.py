@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from store.connection import connect
 from store.export.formats import writer_of
+from store.export.long_source import LongSource
 from store.export.source import Source
-from store.mongo import connect_mongo
 from transfer.output import resume
 from transfer.progress import Progress
 
@@ -32,7 +32,7 @@ class OutputError(Exception):
 def export(settings: Settings, selection: Selection, name: Format, path: str, *, is_resumed: bool) -> None:
     """Write messages to a file: devices by name, their messages by id, in constant memory.
 
-    Raises OutputError, redis.RedisError, pymongo.errors.PyMongoError.
+    Raises OutputError, redis.RedisError, LongHistoryUnavailable.
     """
     writer, progress = writer_of(name), Progress("messages")
     with _stores(settings) as source, _output(path, is_resumed=is_resumed) as file:
@@ -51,10 +51,10 @@ def export(settings: Settings, selection: Selection, name: Format, path: str, *,
 def _stores(settings: Settings) -> Iterator[Source]:
     with contextlib.ExitStack() as opened:
         client = opened.enter_context(connect(settings))
-        database = connect_mongo(settings) if settings.mongo_url else None
-        if database is not None:
-            opened.callback(database.client.close)
-        yield Source(client, database)
+        long_source = LongSource(settings) if settings.mongo_url else None
+        if long_source is not None:
+            opened.callback(long_source.close)
+        yield Source(client, long_source)
 
 
 @contextlib.contextmanager

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import uvloop
 
-from store.cluster_link import views_link
-from store.connection import connect_async
-from store.imported_views import ImportedViews
+from store.clock import wall_ms
 from store.model import START
 from transfer.ceiling import Ceiling
 from transfer.importer import Importer
 from transfer.lines import InputError, Lines
-from transfer.long_import import LongImport
 from transfer.progress import Progress
+from transfer.stores import opened_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -112,18 +110,10 @@ class _Import:
 
 @contextlib.asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Importer, Ceiling]]:
-    async with contextlib.AsyncExitStack() as opened:
-        client = await opened.enter_async_context(contextlib.aclosing(connect_async(settings)))
-        ceiling = Ceiling(client, settings)
+    async with opened_stores(settings) as stores:
+        ceiling = Ceiling(stores.client, settings)
         await ceiling.measure()
-        link = views_link(client, settings)
-        running = asyncio.create_task(link.run())
-        opened.callback(running.cancel)
-        long_import = LongImport(settings) if settings.mongo_url else None
-        if long_import is not None:
-            opened.push_async_callback(long_import.close)
-            await long_import.open()
-        yield Importer(client, settings, ImportedViews(client, settings, link), long_import, _now_ms), ceiling
+        yield Importer(stores.client, settings, stores.views, stores.long_import, wall_ms), ceiling
 
 
 @contextlib.contextmanager
@@ -136,7 +126,3 @@ def _input(path: str) -> Iterator[BinaryIO]:
             yield file
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

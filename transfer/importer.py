@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from settings import Settings
+    from store.chunks import Placed
     from store.export.ndjson import Found
-    from store.export.source import Placed
     from store.imported_views import ImportedViews
     from store.model import MessageId
     from transfer.long_import import LongImport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from store import schema
+from store.chunks import read_chunk
 from store.documents import document_id
-from store.export.source import read_chunk
 from store.ingest_log import decode_entry
 from store.model import START, DeviceNaming, MessageId
 from store.mongo import MESSAGES
@@ -14,8 +14,8 @@ from store.outlet_state import MONGODB
 
 if TYPE_CHECKING:
     from settings import Settings
+    from store.chunks import Placed
     from store.export.ndjson import Found
-    from store.export.source import Placed
     from transfer.findings import Findings
     from transfer.importer import Importer
     from transfer.long_import import LongImport

@@ -14,7 +14,7 @@ import msgspec
 
 from broker.projector.grouping import CHUNK_BYTES, CHUNK_MESSAGES, DeviceGroup
 from store import schema
-from store.export.source import read_chunk
+from store.chunks import read_chunk
 from store.imported_views import Insertion
 from store.model import START, MessageId, encode_frame
 from store.views import ChunkWrite
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from store.export.source import Entry, Placed
+    from store.chunks import Entry, Placed
     from store.imported_views import Gap, ImportedViews
     from store.views import DeviceWrite
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 STORE_UNAVAILABLE = "The store does not answer. Devices keep their messages and send them again; this page retries."
-LONG_HISTORY_UNAVAILABLE = "The long history does not answer, and nothing recent is kept of this. Try again later."
+LONG_HISTORY_UNAVAILABLE = "The long history (MongoDB) does not answer, and holds what was asked for. Try again later."
 RETRY_AFTER_S = "2"
 
 CODES = {

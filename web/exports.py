@@ -7,28 +7,27 @@ import logging
 import threading
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import redis
-from pymongo.errors import PyMongoError
 
+from store.answers import LongHistoryUnavailable
 from store.export.formats import writer_of
 from store.export.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from pymongo.database import Database
-
     from settings import Settings
     from store.export.formats import Format
+    from store.export.long_source import LongSource
     from store.export.selection import Selection
 
 LOGGER = logging.getLogger(__name__)
 EXPORTS_AT_ONCE = 4
 BLOCK_BYTES = 64 * 1024
 BLOCK_S = 5.0  # a block of what there is by then, or nothing: the platform's router waits 30 s for the first byte
-OUTAGES = (redis.RedisError, PyMongoError)
+OUTAGES = (redis.RedisError, LongHistoryUnavailable)
 
 
 class TooManyExportsError(Exception):
@@ -47,7 +46,7 @@ class Exports:
         """Return the blocks of an export, the first of them read already; it has to be closed, read to its end or not.
 
         A store that fails later ends the connection: a file that is not whole must not look as if it were.
-        Raises TooManyExportsError, redis.RedisError, PyMongoError.
+        Raises TooManyExportsError, redis.RedisError, LongHistoryUnavailable.
         """
         if not self._free.acquire(blocking=False):
             raise TooManyExportsError
@@ -61,16 +60,16 @@ class Exports:
 
     def close(self) -> None:
         """Close the connections that this opened."""
-        if self._database is not None:
-            self._database.client.close()
+        if self._long_source is not None:
+            self._long_source.close()
 
     @cached_property
-    def _database(self) -> Database[dict[str, Any]] | None:
+    def _long_source(self) -> LongSource | None:
         if not self._settings.mongo_url:
             return None
-        from store.mongo import connect_mongo  # noqa: PLC0415  most installations have no MongoDB
+        from store.export.long_source import LongSource  # noqa: PLC0415  most installations have no MongoDB
 
-        return connect_mongo(self._settings)
+        return LongSource(self._settings)
 
     def _stream(self, selection: Selection, name: Format) -> Generator[bytes, None, None]:
         """Yield nothing once the first block is there, then the blocks."""
@@ -88,7 +87,7 @@ class Exports:
         parts = [] if selection.after else [writer.head]
         size = 0
         due_s = time.monotonic() + BLOCK_S
-        for found in Source(self._redis, self._database).select(selection):
+        for found in Source(self._redis, self._long_source).select(selection):
             parts.append(writer.lines(found))
             size += len(parts[-1])
             if size >= BLOCK_BYTES or time.monotonic() >= due_s:

@@ -5,9 +5,9 @@ Times come in as milliseconds since the epoch (UTC).
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
+from store.clock import wall_ms
 from store.times import rfc3339
 from web.payloads import preview
 
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def now_ms() -> int:
-    """Return the time of this machine."""
-    return time.time_ns() // 1_000_000
-
-
 def exact(ts_ms: int) -> str:
     """Write a time for people who ask for the exact one: `2026-01-31 12:00:00.000 UTC`."""
     return rfc3339(ts_ms).replace("T", " ").replace("Z", " UTC")
@@ -29,7 +24,7 @@ def exact(ts_ms: int) -> str:
 
 def ago(ts_ms: int) -> str:
     """Write how long ago a time was, as the script in `times.js` does: `now`, `12 s ago`, `3 min ago`, `2 d ago`."""
-    elapsed_s = (now_ms() - ts_ms) // 1000
+    elapsed_s = (wall_ms() - ts_ms) // 1000
     if elapsed_s < 1:
         return "now"
     for unit_s, name in _UNITS:
@@ -77,4 +72,4 @@ def register(app: Flask) -> None:
     """Offer these to the templates of `app`."""
     for name in (rfc3339, exact, ago, duration, size, number, scalar, preview, outlet_title):
         app.add_template_filter(name)
-    app.add_template_global(now_ms)
+    app.add_template_global(wall_ms, "now_ms")

@@ -7,13 +7,13 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.outlets.configured import configured_outlets
 from broker.outlets.runner import OutletRunner
-from broker.start import start, watch_parent
+from broker.start import cancel, start, watch_parent
+from store.clock import wall_ms
 from store.connection import connect_async
 
 if TYPE_CHECKING:
@@ -37,11 +37,7 @@ async def write_outlets(configuration: Settings) -> int:
     }
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait((*running, stop), return_when=asyncio.FIRST_COMPLETED)
-    pending = running
-    while pending:  # what is not written then, the log keeps
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_TRY_S)
+    await cancel(*running, try_s=CANCEL_TRY_S)  # what is not written then, the log keeps
     stop.cancel()
     for task in running:
         if not task.cancelled():
@@ -52,7 +48,7 @@ async def write_outlets(configuration: Settings) -> int:
 async def _write_outlet(outlet: Outlet, configuration: Settings) -> None:
     async with contextlib.aclosing(connect_async(configuration, retries=0)) as client:
         node_id = uuid4().hex[:12]
-        await OutletRunner(outlet, client, configuration, node_id, lambda: time.time_ns() // 1_000_000).run()
+        await OutletRunner(outlet, client, configuration, node_id, wall_ms).run()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ _TEXT_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
 def points(measurement: str, messages: Iterable[tuple[MessageId, str, Message]]) -> list[bytes]:
     """Return a line, with its line break, for each message that has fields; in the order given.
 
-    `measurement` has no character that would need escaping (settings.py sees to it).
+    `measurement` has no character that would need escaping (`settings.parsers` sees to it).
     """
     lines = (point(measurement, *each) for each in messages)
     return [line for line in lines if line]

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from broker.projector.projector import Projector
 from broker.projector.retention import Retention
-from broker.start import start, watch_parent
+from broker.start import cancel, start, watch_parent
+from store.clock import wall_ms
 from store.cluster_link import views_link
 from store.connection import connect_async
 from store.log_trimming import LogTrimming
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 
 CATCH_UP_S = 2.0
-
-
-def wall_ms() -> int:
-    """Return the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 async def project(configuration: Settings) -> int:
@@ -50,7 +45,7 @@ async def project(configuration: Settings) -> int:
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
         with contextlib.suppress(TimeoutError):  # the log keeps what is not projected then
             await asyncio.wait_for(projector.catch_up(), CATCH_UP_S)
-        await _cancel(running)
+        await cancel(running)
         stop.cancel()
         if not running.cancelled():
             running.result()
@@ -69,14 +64,7 @@ async def retaining(configuration: Settings, node_id: str) -> AsyncIterator[None
             yield
         finally:
             for task in tasks:
-                await _cancel(task)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    """End a task; again where redis-py lost a cancellation that met a time-out of its own."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=0.2)
+                await cancel(task)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from broker.session.sessions import Sessions
 from broker.session.sharing import Sharing, Subscriber
 from broker.session.wills import will_message
 from broker.wire.reason_codes import ReasonCode
+from store.clock import wall_ms
 from store.model import RETAIN_FLAG, Message
 from store.session_store import QueueEntry, encode_entry
 
@@ -82,7 +83,7 @@ class MessageBroker:
         authenticator: PasswordAuthenticator,
         presence: Presence,
         monotonic: Callable[[], float] = time.monotonic,
-        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.limits = connection_limits
         self.max_session_expiry_s = max_session_expiry_s

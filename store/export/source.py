@@ -10,39 +10,29 @@ import heapq
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import pymongo
-
 from store import schema
-from store.documents import document_id, read_document
-from store.model import Message, MessageId, decode_frame
-from store.mongo import MESSAGES
+from store.chunks import CHUNK_STEP, read_chunk
+from store.model import MessageId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pymongo.database import Database
     from redis import Redis
 
+    from store.chunks import Entry, Placed
+    from store.export.long_source import LongSource
     from store.export.ndjson import Found
     from store.export.selection import Selection
 
-    Placed = tuple[MessageId, Message]
-    Entry = tuple[bytes, dict[bytes, bytes]]
-
-CHUNK_STEP = 16
-PAGE_DOCUMENTS = 1000
 NAME_STEP = 500
-BY_DEVICE = [("device", pymongo.ASCENDING), ("_id", pymongo.ASCENDING)]
-_unpack_ids = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 
 
 class Source:
-    """Both stores as one. Methods raise redis.RedisError or pymongo.errors.PyMongoError: what came before is not all then."""
+    """Both stores as one. Methods raise redis.RedisError or LongHistoryUnavailable: what came before is not all then."""
 
-    def __init__(self, client: Redis, database: Database[dict[str, Any]] | None) -> None:
+    def __init__(self, client: Redis, long_source: LongSource | None) -> None:
         self._redis = client
-        self._database = database
+        self._long_source = long_source
 
     def select(self, selection: Selection) -> Iterator[list[Found]]:
         """Yield the messages of a selection, some of one device at a time; none where it has gone through others for a while."""
@@ -71,11 +61,9 @@ class Source:
         """Yield a device's messages between two ids, both left out."""
         position, newest = after, b""
         for entries in history_entries(self._redis, device_id, after):
-            if (
-                self._database is not None and entries[0][0] != newest
-            ):  # older ones are there, or were cut off meanwhile
+            if self._long_source is not None and entries[0][0] != newest:  # older are there, or were cut off meanwhile
                 first = MessageId.parse(entries[0][0].decode())
-                for page in self._documents(device_id, position, min(first, until)):
+                for page in self._long_source.messages(device_id, position, min(first, until)):
                     yield page
                     position = page[-1][0]
             newest = entries[-1][0]
@@ -85,12 +73,13 @@ class Source:
                 position = some[-1][0]
             if MessageId.parse(newest.decode()) >= until:
                 return
-        if self._database is not None and not newest:
-            yield from self._documents(device_id, position, until)
+        if self._long_source is not None and not newest:
+            yield from self._long_source.messages(device_id, position, until)
 
     def _names(self, first: bytes) -> Iterator[bytes]:
         """Yield the names of all devices from one on, each once."""
-        names = heapq.merge(self._names_in_redis(first), self._names_in_mongodb(first))
+        in_mongodb = () if self._long_source is None else self._long_source.names(first)
+        names = heapq.merge(self._names_in_redis(first), in_mongodb)
         return (name for name, _ in groupby(names))
 
     def _names_in_redis(self, first: bytes) -> Iterator[bytes]:
@@ -101,31 +90,6 @@ class Source:
             if len(names) < NAME_STEP:
                 return
             start = b"(" + names[-1]
-
-    def _names_in_mongodb(self, first: bytes) -> Iterator[bytes]:
-        if self._database is None:
-            return
-        operator, last = "$gte", first.decode()
-        while found := self._database[MESSAGES].find_one(
-            {"device": {operator: last}}, {"device": True, "_id": False}, sort=BY_DEVICE
-        ):  # one step along the index for each device
-            operator, last = "$gt", found["device"]
-            yield last.encode()
-
-    def _documents(self, device_id: str, after: MessageId, until: MessageId) -> Iterator[list[Placed]]:
-        if self._database is None or after >= until:
-            return
-        while True:
-            ids = {"$gt": document_id(after), "$lt": document_id(until)}
-            cursor = self._database[MESSAGES].find(
-                {"device": device_id, "_id": ids}, sort=BY_DEVICE, limit=PAGE_DOCUMENTS
-            )
-            page = [(message_id, message) for message_id, _, message in map(read_document, cursor)]
-            if page:
-                yield page
-                after = page[-1][0]
-            if len(page) < PAGE_DOCUMENTS:
-                return
 
 
 def history_entries(client: Redis, device_id: str, after: MessageId) -> Iterator[list[Entry]]:
@@ -143,10 +107,3 @@ def history_entries(client: Redis, device_id: str, after: MessageId) -> Iterator
         if len(entries) < CHUNK_STEP:
             return
         start = entries[-1][0]
-
-
-def read_chunk(entry: Entry) -> list[Placed]:
-    """Return the messages of one entry of a history. Raises ValueError for one that cannot be read."""
-    _, fields = entry
-    ids = [MessageId(ms, seq) for ms, seq in _unpack_ids(fields[b"i"])]
-    return list(zip(ids, decode_frame(fields[b"f"]), strict=True))

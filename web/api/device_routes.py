@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import request
 
 from store.answers import MAX_PAGE, MAX_POINTS
+from store.clock import wall_ms
 from web import current, shapes
 from web.api import parameters
 from web.api.blueprint import blueprint
 from web.errors import ApiError
-from web.presentation import now_ms
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -78,7 +78,7 @@ def device_series(device_id: str) -> dict[str, Any]:
     field = request.args.get("field") or ""
     if not field:
         raise parameters.bad("field has to name a numeric field, as `values` of the device's record does.")
-    to_ms = parameters.time_ms("to", now_ms())
+    to_ms = parameters.time_ms("to", wall_ms())
     from_ms = parameters.time_ms("from", to_ms - HOUR_MS)
     parameters.require_order(from_ms, to_ms)
     points = parameters.whole_number("points", DEFAULT_POINTS, MAX_POINTS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from flask import Response, request
-from pymongo.errors import PyMongoError
 
+from store.clock import wall_ms
 from store.export.formats import FORMATS, MEDIA_TYPES
 from store.export.selection import Place, Selection
 from store.times import MAX_TIME_MS, rfc3339
@@ -15,7 +15,6 @@ from web.api import parameters
 from web.api.blueprint import blueprint
 from web.errors import ApiError
 from web.exports import EXPORTS_AT_ONCE, TooManyExportsError
-from web.presentation import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from store.export.formats import Format
 
 TOO_MANY = f"This process serves {EXPORTS_AT_ONCE} exports at once; wait until one has ended."
-LONG_HISTORY_UNAVAILABLE = "MongoDB does not answer, and holds the older messages."
 HTTP_1_0 = "An export needs HTTP/1.1: before it, a file that is cut cannot be told from a whole one."
 
 
@@ -35,7 +33,7 @@ def export() -> Response:
     name = cast("Format", parameters.choice("format", FORMATS, FORMATS[0]))
     blocks = _begin(_selection(), name)
     response = Response(blocks, mimetype=MEDIA_TYPES[name], headers={"X-Accel-Buffering": "no"})
-    moment = rfc3339(now_ms())[:19].replace(":", "").replace("-", "")
+    moment = rfc3339(wall_ms())[:19].replace(":", "").replace("-", "")
     response.headers.set("Content-Disposition", "attachment", filename=f"messages-{moment}Z.{name}")
     return response
 
@@ -45,8 +43,6 @@ def _begin(selection: Selection, name: Format) -> Iterator[bytes]:
         return current.exports().begin(selection, name)
     except TooManyExportsError:
         raise ApiError(503, "too_many_exports", TOO_MANY) from None
-    except PyMongoError:
-        raise ApiError(503, "long_history_unavailable", LONG_HISTORY_UNAVAILABLE) from None
 
 
 def _selection() -> Selection:

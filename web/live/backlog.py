@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from store.answers import MAX_PAGE
+from store.clock import wall_ms
 from store.model import MessageId
-from web.presentation import now_ms
 
 if TYPE_CHECKING:
     from store.answers import StoredMessage
@@ -43,7 +43,7 @@ def after(query: Query, selection: Selection, position: str, until: str) -> Back
 
 def recent(query: Query, selection: Selection) -> Backlog:
     """Return the last minute's messages; none where there are more than one read holds, but where to go on."""
-    found = query.live(f"{now_ms() - RECENT_MS}-0", count=MAX_PAGE)
+    found = query.live(f"{wall_ms() - RECENT_MS}-0", count=MAX_PAGE)
     if len(found.rows) >= MAX_PAGE or not found.rows:
         return Backlog(position=query.live(None).next)
     return Backlog([message for message in found.rows if selection.matches(message)], found.next)

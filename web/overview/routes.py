@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
+from store.clock import wall_ms
 from web import current
 from web.overview import first_message
-from web.presentation import now_ms
 
 blueprint = Blueprint("overview", __name__)
 LATEST_DEVICES = 8
@@ -40,5 +40,5 @@ def _facts() -> dict[str, Any]:
         "has_username": bool(settings.mqtt_username),
         "quiet_after_s": settings.quiet_after_s,
         "late_ms": LATE_MS,
-        "now": now_ms(),
+        "now": wall_ms(),
     }

@@ -1,0 +1,129 @@
+"""How the text of a setting becomes its value. Every parser raises ValueError with what to do instead; values are not shown."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from store.address import parse_address
+from store.influx_address import parse_influx_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def any_text(value: str) -> str:
+    """Return any text as it is."""
+    return value
+
+
+def flag(value: str) -> bool:
+    """Return whether it says yes."""
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError("use true or false") from None
+
+
+def device_topics(value: str) -> tuple[str, ...]:
+    """Return topic patterns, each with `{device}` as one level."""
+    patterns = tuple(part.strip() for part in value.split(",") if part.strip())
+    for pattern in patterns:
+        levels = pattern.split("/")
+        if levels.count("{device}") != 1:
+            raise ValueError(f"{pattern!r} needs {{device}} as exactly one whole level, as in devices/{{device}}/#")
+        if "#" in levels[:-1]:
+            raise ValueError(f"{pattern!r} may have # only as its last level")
+    return patterns
+
+
+def between(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `low` to `high`."""
+
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise ValueError(f"use a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser of one of some words."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"use one of {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def redis_url(value: str) -> str:
+    """Return the address of Redis (`store.address`)."""
+    parse_address(value)
+    return value
+
+
+def mongo_url(value: str) -> str:
+    """Return the address of MongoDB."""
+    if value.startswith("mongodb+srv://"):  # to read it would ask the name service
+        return value
+    from pymongo.errors import PyMongoError  # noqa: PLC0415  most installations have no MongoDB
+    from pymongo.uri_parser import parse_uri  # noqa: PLC0415
+
+    try:
+        parse_uri(value)
+    except PyMongoError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    return value
+
+
+def influx_url(value: str) -> str:
+    """Return the address of InfluxDB (`store.influx_address`)."""
+    parse_influx_url(value)
+    return value
+
+
+def influx_token(value: str) -> str:
+    """Return a token that a header can hold."""
+    if not re.fullmatch("[!-~]+", value):
+        raise ValueError("a token has no spaces and no characters beyond ASCII")
+    return value
+
+
+def measurement(value: str) -> str:
+    """Return a name that line protocol takes as it is."""
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError("use letters, digits, '.', '-' and '_', and begin with a letter or a digit")
+    return value
+
+
+def _pem(value: str) -> str:
+    """Return PEM text; what does not look like it is the path of a file that holds it."""
+    if "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).read_text("ascii")
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have, or bytes that no text has
+        raise ValueError(f"it is neither PEM text nor a file with it ({getattr(error, 'strerror', error)})") from None
+
+
+def certificates(value: str) -> str:
+    """Return certificates as PEM text, of the value or of the file it names."""
+    text = _pem(value)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("it does not hold certificates in PEM form") from None
+    return text
+
+
+def private_key(value: str) -> str:
+    """Return a private key as PEM text, of the value or of the file it names."""
+    text = _pem(value)
+    if not re.search("-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", text):
+        raise ValueError("it does not hold a private key in PEM form")
+    return text
