@@ -293,7 +293,7 @@ TABLE: tuple[Setting, ...] = (
         used_by=TCP,
     ),
     Setting(
-        "QUEUE_MESSAGES", between(1, 1_000_000), "1000", "QoS 1 and 2 messages waiting for one session.", "messages"
+        "QUEUE_MESSAGES", between(1, 1_000_000), "10000", "QoS 1 and 2 messages waiting for one session.", "messages"
     ),
     Setting(
         "QUEUE_BYTES",
