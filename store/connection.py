@@ -57,7 +57,7 @@ def connect_async(
         return cast("redis.asyncio.Redis", _cluster(address, AsyncClusterClient, options))
     if address.kind == "sentinel":
         sentinel = _sentinel(address, redis.asyncio.sentinel.Sentinel, options)
-        return cast("redis.asyncio.Redis", sentinel.master_for(address.master_name))
+        return cast("redis.asyncio.Redis", sentinel.master_for(address.master_name, redis_class=_MasterClient))
     return redis.asyncio.Redis.from_url(address.url, **options, **_login(address, _authenticate_async))
 
 
@@ -81,6 +81,16 @@ async def find_master(address: StoreAddress, key: str) -> Server:
         for each in sentinel.sentinels:
             await each.aclose()
     return host, int(port)
+
+
+class _MasterClient(redis.asyncio.Redis):
+    """A client of the master that Sentinels name. Closed, it leaves no connection to them open, as redis-py's would."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for each in pool.sentinel_manager.sentinels:
+            await each.aclose()
 
 
 def _timeouts(timeout_s: float) -> dict[str, Any]:

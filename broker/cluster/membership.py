@@ -92,6 +92,8 @@ class Membership:
         self._beating_since = float("inf")
         self._last_beat = 0.0
         self._has_strangers = False
+        self.has_others = False
+        """Whether there are other nodes, as of the last beat."""
         self._inbox_position = b"0-1"
         self._taken = asyncio.Event()
         self.has_joined = asyncio.Event()
@@ -227,7 +229,8 @@ class Membership:
 
     async def _beat(self) -> None:
         (answer,) = await self._link.call(cluster.beat_command(self._node_id, int(self._timeout_s * 1000)))
-        is_member, silent, dead = answer
+        is_member, silent, dead, members = answer
+        self.has_others = members > 1
         now = asyncio.get_running_loop().time()
         if not is_member:
             self.fenced()

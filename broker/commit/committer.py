@@ -4,6 +4,8 @@
 
 Nothing here happens per message in the event loop: one call per batch and answer. Latency adapts to load by itself:
 an idle broker commits single messages at once, a busy one ever larger batches, up to BATCH_MESSAGES and BATCH_BYTES.
+Where there are other nodes, a message that would leave alone waits for LINGER_S: a subscription that another node was sent
+just before it overtakes it, as it would at one node, for what is no message does not wait.
 A batch whose answer is lost or an error is tried again under the same number until it is stored; meanwhile nothing is
 acknowledged and, past BACKLOG_BYTES, nothing more is read.
 """
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
+LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine
 
 
 class Peers(Protocol):
@@ -40,6 +43,10 @@ class Peers(Protocol):
     @property
     def standing(self) -> Standing:
         """What this node knows of them."""
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are any."""
 
     def catch_up(self, outdated: Outdated) -> None:
         """Take note of what it does not know yet."""
@@ -86,7 +93,7 @@ class Committer:
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
         self._in_flight: Batch | None = None
-        self._is_sent = self._is_together = False
+        self._is_sent = self._is_together = self._is_lingering = False
         self._number = 1
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
@@ -120,7 +127,7 @@ class Committer:
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
         batch.operations += operations
-        self._grown(batch.size_bytes - before)
+        self._grown(batch.size_bytes - before, may_linger=self._peers.has_others)
 
     def enqueue(self, queue: Queue, entry: QueueEntry) -> None:
         """Put a message into one session's queue without publishing it to anybody else."""
@@ -153,16 +160,22 @@ class Committer:
         self._collecting.sent[client_id] = sequence_number
         self._grown(0)
 
-    def _grown(self, size_bytes: int) -> None:
+    def _grown(self, size_bytes: int, *, may_linger: bool = False) -> None:
         batch = self._collecting
         self.backlog_bytes += size_bytes
         is_full = len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes
         if is_full and not self._is_together:
             self._full.append(batch)
             self._collecting = Batch()
+        if self._is_lingering and (is_full or not may_linger):
+            self._cancel_timer()
         if self._timer is None and self._in_flight is None:
+            self._is_lingering = may_linger and not is_full
             # The rest of this loop turn joins the batch before it leaves.
-            self._timer = self._loop.call_soon(self._send_next)
+            if self._is_lingering:
+                self._timer = self._loop.call_later(LINGER_S, self._send_next)
+            else:
+                self._timer = self._loop.call_soon(self._send_next)
             self._idle.clear()
         if self.backlog_bytes > self._backlog_bytes and not self.is_congested:
             self.is_congested = True
@@ -180,6 +193,7 @@ class Committer:
 
     def _send_next(self) -> None:
         self._timer = None
+        self._is_lingering = False
         if self._is_held():
             self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_next)
             return
@@ -305,3 +319,4 @@ class Committer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._is_lingering = False

@@ -12,9 +12,13 @@ import redis
 from bson.datetime_ms import DatetimeMS
 from installation import Installation, message, now_ms
 
+from broker.outlets.long_history import LongHistoryOutlet
 from store import schema
+from store.model import MessageId
 from store.mongo import MESSAGES, ROLLUPS
+from store.outlet_state import MONGODB
 from store.schema import DAY_MS
+from tests.outlets.ingest import running, until
 from transfer.check_command import check
 
 if TYPE_CHECKING:
@@ -162,3 +166,30 @@ def test_what_the_log_has_and_mongodb_lost(both: Installation, capsys: pytest.Ca
     assert both.database is not None
     assert both.database[MESSAGES].count_documents({}) == 50
     assert len(both.export().splitlines()) == 50
+
+
+def test_a_database_that_is_set_later_is_filled_by_an_import(here: Installation, mongo_url: str) -> None:
+    whole = fill(here)
+    with Installation(here.environ["REDIS_URL"], mongo_url) as later:
+        here.redis.xtrim(schema.LOG, minid=here.redis.xrevrange(schema.LOG, count=100)[-1][0], approximate=False)
+        asyncio.run(take_log(later))
+        assert later.database is not None
+        assert later.database[MESSAGES].count_documents({}) == 100
+        done = later.run("import", "-", stdin=whole)
+        assert (done.returncode, b"600 were there already" in done.stderr) == (0, True), done.stderr.decode()
+        assert later.database[MESSAGES].count_documents({}) == 600
+        assert check(later.settings, repairs=False) == 0
+        later.redis.flushall()
+        assert later.export() == whole
+
+
+async def take_log(installation: Installation) -> None:
+    """Write to MongoDB what the log holds, as the process for it does."""
+    last = installation.redis.xrevrange(schema.LOG, count=1)[0][0].decode()
+
+    def is_taken() -> bool:
+        position = installation.redis.hget(schema.outlet(MONGODB), "position")
+        return position is not None and MessageId.parse(position.decode()).log_id == last
+
+    async with running(LongHistoryOutlet(installation.settings), installation.settings):
+        await until(is_taken, "the log taken")
