@@ -13,6 +13,7 @@ import redis
 
 import settings as application_settings
 from broker.projector import Projector
+from broker.projector import projector as projector_module
 from local.valkey import EmbeddedValkey
 from store import schema
 from store.connection import connect, connect_async
@@ -47,6 +48,13 @@ def settings(redis_url: str) -> Settings:
 def store(settings: Settings) -> Iterator[redis.Redis]:
     with connect(settings) as client:
         yield client
+
+
+@pytest.fixture(params=[False, True], ids=["one trip", "trips that overlap"])
+def trips(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a batch written in one round trip, or in many, each prepared while the one before is under way."""
+    if request.param:
+        monkeypatch.setattr(projector_module, "TRIP_DEVICES", 1)
 
 
 def reading(n: int) -> Message:
@@ -125,6 +133,7 @@ async def test_views_show_what_was_published_soon(store: redis.Redis, settings: 
     assert store.get(schema.PROJECTOR) is None
 
 
+@pytest.mark.usefixtures("trips")
 async def test_killed_at_random_points_the_views_stay_exact(store: redis.Redis, settings: Settings) -> None:
     chance = random.Random(7)
     total = 0
@@ -144,6 +153,7 @@ async def test_killed_at_random_points_the_views_stay_exact(store: redis.Redis, 
     assert_views_equal_a_recount(store, settings, total)
 
 
+@pytest.mark.usefixtures("trips")
 async def test_overlapping_projectors_count_once(store: redis.Redis, settings: Settings) -> None:
     async with projecting(settings, "n1") as first, projecting(settings, "n2") as second:
         for start in range(0, 4000, 100):
@@ -151,6 +161,8 @@ async def test_overlapping_projectors_count_once(store: redis.Redis, settings: S
             for projector in (first, second):
                 projector._holds_lease, projector._renew_at_s = True, float("inf")
             publish(store, start, start + 100, 7)
+            if start % 1000 == 500:
+                store.script_flush()
             await asyncio.sleep(0)
         await until(lambda: projected(store) == 4000)
     assert_views_equal_a_recount(store, settings, 4000)
