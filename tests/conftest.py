@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import hypothesis
 import pymongo
 import pymongo.monitoring
 import pytest
@@ -26,6 +27,9 @@ from local.valkey import EmbeddedValkey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 MONGO_COMMANDS = CommandsSeen()
 pymongo.monitoring.register(MONGO_COMMANDS)

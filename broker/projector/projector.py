@@ -83,7 +83,7 @@ class Projector:
 
     async def catch_up(self) -> None:
         """Return once everything that is in the log now is projected, while `run` runs; at once without the lease."""
-        self._is_at_end.clear()
+        self._is_at_end = asyncio.Event()  # not that of a turn under way, which may have read the log already
         await self._is_at_end.wait()
 
     async def run(self) -> None:
@@ -122,13 +122,14 @@ class Projector:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
+        is_at_end = self._is_at_end
         await self._renew_lease()
         if not self._holds_lease:
-            self._is_at_end.set()
+            is_at_end.set()
             await self._measure()
             await asyncio.sleep(RENEW_S)
         elif not await self._project_batch():
-            self._is_at_end.set()
+            is_at_end.set()
             await self._log.await_entry(self._position or START, BLOCK_MS)
         elif not self._is_behind:
             await asyncio.sleep(

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -17,13 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 20.0
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
 
 
 def eventually(condition: Callable[[], bool], what: str, deadline_s: float = 10.0) -> None:

@@ -203,9 +203,14 @@ class RawClient:
             before.append(publish)
         return before
 
-    def receive_until_quiet(self, quiet_s: float = 0.4) -> list[mqtt.Publish]:
-        """Return every message that comes until none has for `quiet_s`."""
-        received: list[mqtt.Publish] = []
+    def receive_until_quiet(
+        self, quiet_s: float = 0.4, *, at_least: int = 0, deadline_s: float = DEADLINE_S
+    ) -> list[mqtt.Publish]:
+        """Return every message that comes until none has for `quiet_s`.
+
+        `at_least`: so many have to come, each within `deadline_s`, before quiet counts. Raises TimeoutError otherwise.
+        """
+        received = [self.receive_publish(deadline_s=deadline_s) for _ in range(at_least)]
         try:
             while True:
                 received.append(self.receive_publish(deadline_s=quiet_s))

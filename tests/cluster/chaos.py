@@ -28,9 +28,9 @@ import redis
 
 from emulator.gateway.formation import ActionError
 from local.valkey import EmbeddedValkey
-from tests.broker.broker_process import free_port
 from tests.cluster.leftovers import leftovers
 from tests.gateway.gateway_process import ROOT, GatewayProcess, is_alive
+from tests.ports import free_port
 from tests.web.dashboard_process import PASSWORD, USERNAME, served
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from launched import ROOT, await_condition, free_port, is_alive
+from launched import ROOT, await_condition, is_alive
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

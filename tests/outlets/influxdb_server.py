@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from broker_process import eventually
 
 from local.parent_death import ending_with_parent
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ class InfluxDBServer:
         self._folder = folder
         self._max_body_bytes = max_body_bytes
         self._process: subprocess.Popen[bytes] | None = None
-        self.port, self._rpc_port = free_ports()
+        self.port, self._rpc_port = free_port(), free_port()
 
     def start(self) -> None:
         """Start the server and return when it answers."""
@@ -115,9 +116,3 @@ class InfluxDBServer:
         assert self._process.poll() is None, (self._folder / "influxd.log").read_text(errors="replace")
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def free_ports() -> tuple[int, int]:
-    """Return two TCP ports that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEVICES = 7
 START_MS = 1_769_860_800_000  # 2026-01-31T12:00:00Z, so that readings cross days and a month
 STEP_MS = 60_000
+FOR_EVER = {"LONG_HISTORY_AGE_S": "0", "LONG_ROLLUP_AGE_S": "0"}  # MongoDB deletes by its own clock
 
 
 def now_ms() -> int:
@@ -33,7 +34,7 @@ def now_ms() -> int:
 
 
 def settings_for(redis_url: str, mongo_url: str, **changes: object) -> Settings:
-    environ = {"REDIS_URL": redis_url, "MONGO_URL": mongo_url, "ALLOW_ANONYMOUS": "true"}
+    environ = {"REDIS_URL": redis_url, "MONGO_URL": mongo_url, "ALLOW_ANONYMOUS": "true", **FOR_EVER}
     return application_settings.load(environ, "tcp").replace(**changes)
 
 

@@ -209,9 +209,9 @@ async def test_a_connection_that_broke_while_it_was_idle_is_no_failure(influxdb:
 
 
 async def test_a_server_that_does_not_answer_is_given_up(influxdb: InfluxDBServer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(influxdb_outlet, "REQUEST_TIMEOUT_S", 0.3)
     async with outlet_for(url_of(influxdb)) as outlet:
         await outlet.open()
+        monkeypatch.setattr(influxdb_outlet, "REQUEST_TIMEOUT_S", 0.3)
         influxdb.pause()
         try:
             with pytest.raises(NotWritten, match=r"gives no answer: not within 0\.3 s"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 from broker_process import eventually
-from ingest import DEVICES, commit, reading, settings_for
+from ingest import DEVICES, FOR_EVER, commit, reading, settings_for
 from recount import assert_holds_exactly
 
 from local.mongodb import EmbeddedMongoDB
@@ -38,7 +38,7 @@ class OutletsProcess:
     """`python -m broker.outlets`, which may be killed and started again."""
 
     def __init__(self, redis_url: str, mongo_url: str) -> None:
-        self._environ = {"REDIS_URL": redis_url, "MONGO_URL": mongo_url, "ALLOW_ANONYMOUS": "true"}
+        self._environ = {"REDIS_URL": redis_url, "MONGO_URL": mongo_url, "ALLOW_ANONYMOUS": "true", **FOR_EVER}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -96,7 +96,8 @@ def mongo_url(mongodb: EmbeddedMongoDB) -> str:
 
 @pytest.fixture
 def database(redis_url: str, mongo_url: str) -> Iterator[Database[Document]]:
-    database = connect_mongo(settings_for(redis_url, mongo_url))
+    patient = mongo_url.replace(SHORT_WAITS, "serverSelectionTimeoutMS=30000")  # the short waits are for the process
+    database = connect_mongo(settings_for(redis_url, patient))
     yield database
     database.client.close()
 

@@ -128,7 +128,7 @@ async def test_views_show_what_was_published_soon(store: redis.Redis, settings: 
         started_s = time.monotonic()
         publish(store, 500, 501)
         await until(lambda: projected(store) == 501)
-        assert time.monotonic() - started_s < 1
+        assert time.monotonic() - started_s < 5
     assert_views_equal_a_recount(store, settings, 501)
     assert store.get(schema.PROJECTOR) is None
 

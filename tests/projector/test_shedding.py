@@ -21,7 +21,7 @@ from store.connection import connect, connect_async
 from store.ingest_log import IngestLog
 from store.link import StoreLink
 from store.log_trimming import LogTrimming
-from store.memory import ONE_SERVER
+from store.memory import ONE_SERVER, memory_of
 from store.model import DeviceNaming, Message, MessageId, encode_frame
 from store.query import Query
 from store.retention_state import HISTORY, NOTHING, memory_samples, retention_state
@@ -77,6 +77,11 @@ async def linked(settings: Settings) -> AsyncIterator[Linked]:
             IngestLog(client, link, schema.PROJECTOR),
         )
         running.cancel()
+
+
+def used(store: redis.Redis) -> int:
+    """What counts of its memory: not what waits to be written to disk."""
+    return memory_of(store.info("memory"), 0).used_bytes
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
@@ -280,11 +285,11 @@ async def test_the_oldest_goes_first_over_all_devices(
 ) -> None:
     async with linked(settings) as (views, *_):
         await fill(views, 60)
-    used_bytes = int(store.info("memory")["used_memory"])
+    used_bytes = used(store)
     newest = chunk_times(store, 0)[-1]
     async with retaining(settings.replace(store_bytes=used_bytes)):
         await until(lambda: retention_state(store).reaches_ms > 0)
-        await until(lambda: int(store.info("memory")["used_memory"]) <= 0.8 * used_bytes)
+        await until(lambda: used(store) <= 0.8 * used_bytes)
     state = retention_state(store)
     assert (state.shedding, state.rollups) == (HISTORY, 0)
     left = [chunk_times(store, device) for device in range(DEVICES)]
@@ -294,7 +299,9 @@ async def test_the_oldest_goes_first_over_all_devices(
     for device in range(DEVICES):
         assert_record_counts(store, device)
     assert caplog.text.count("old history goes") == 1
-    assert [used for _, used in memory_samples(store)] == [pytest.approx(used_bytes, rel=0.3)]
+    samples = [sample for _, sample in memory_samples(store)]
+    assert samples[0] == pytest.approx(used_bytes, rel=0.3)
+    assert len(samples) <= 2  # one for each five minutes by the clock, which may have begun new ones
 
 
 async def test_a_long_time_without_messages_is_passed_over_soon(store: redis.Redis, settings: Settings) -> None:

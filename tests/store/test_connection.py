@@ -10,6 +10,7 @@ import settings as application_settings
 from local.valkey import EmbeddedValkey
 from store.connection import connect, connect_async
 from store.query import Query
+from tests.broker.broker_process import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,4 +64,4 @@ def test_ping_does_not_wait_for_a_server_that_hangs(server: EmbeddedValkey) -> N
             assert not query.ping()
         finally:
             server.resume()
-        assert query.ping()
+        eventually(query.ping, "the server answers again")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dashboard_process import DEADLINE_S, PASSWORD, USERNAME, environment, log_in, served
 from fleet_seed import Seed
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from settings import load
 from web import create_app
@@ -75,6 +75,9 @@ def address(gunicorn_address: str, redis_url: str) -> str:
 
 
 # --- in a browser
+
+
+expect.set_options(timeout=DEADLINE_S * 1000)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 USERNAME, PASSWORD, TOKEN = "operator", "correct horse", "api-token"
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()}
-DEADLINE_S = 15
+DEADLINE_S = 30
 
 
 def environment(redis_url: str, **extra: str) -> dict[str, str]:
@@ -61,12 +62,6 @@ def log_in(client: FlaskClient, password: str = PASSWORD, next_path: str = "/") 
     return client.post(address, data={"username": USERNAME, "password": password, "csrf_token": token})
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def gunicorn(environ: dict[str, str], application: str = "web.wsgi:app") -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gunicorn", "--config", "web/gunicorn.conf.py", application]
     path = {"PATH": os.defpath, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/web'}"}
@@ -95,5 +90,5 @@ def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=5) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # not there yet, or too slow to answer
         return False

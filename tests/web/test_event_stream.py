@@ -141,4 +141,4 @@ def test_streams_end_promptly_on_sigterm(redis_url: str):
         with pytest.raises(EOFError):
             events.event("never")
         assert process.wait(DEADLINE_S) == 0
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 9  # gunicorn ends them by force after 10 s

@@ -46,7 +46,7 @@ def test_ready_answers_soon_while_the_store_hangs(client: FlaskClient, valkey_se
     try:
         began_s = time.monotonic()
         assert client.get("/readyz").status_code == 503
-        assert time.monotonic() - began_s < 2.5
+        assert time.monotonic() - began_s < 5  # pages wait for 6 s
         assert client.get("/healthz").status_code == 200
     finally:
         valkey_server.resume()

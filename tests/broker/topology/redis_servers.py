@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from broker_process import HOST, eventually, free_port
+from broker_process import HOST, eventually
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local.parent_death import ending_with_parent
+from tests.ports import free_port
 
 START_DEADLINE_S = 30.0
 DOWN_AFTER_MS = 1000
