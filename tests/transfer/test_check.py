@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,11 @@ import pytest
 from installation import message, now_ms
 
 from store import schema
+from store.connection import connect_async
+from store.rollups import ages_s
 from store.schema import DAY, HOUR, MINUTE
 from transfer.check_command import check
+from transfer.device_check import DeviceCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,3 +182,21 @@ def test_after_an_import_all_is_right(here: Installation, there: Installation) -
         assert there.run("import", "-", stdin=b"".join(some)).returncode == 0
         assert check(there.settings, repairs=False) == 0
     assert json.loads(lines[0])["device"] == "a{1}"
+
+
+async def test_an_hour_that_has_just_passed_its_age_is_not_wrong(here: Installation) -> None:
+    """It goes with its hash, which has hours that are not too old yet."""
+    fill_hours(here)
+    await here.project()
+    ages = ages_s(here.settings)
+    async with contextlib.aclosing(connect_async(here.settings)) as client:
+        for late_ms in (0, 1, HOUR.ms):
+            report = await DeviceCheck(client, ages, START_MS + ages[HOUR] * 1000 + late_ms).check("a")
+            assert report is not None
+            assert report.differences == []
+
+
+def fill_hours(installation: Installation) -> None:
+    for hour in range(-6, 1):
+        at_ms = START_MS + hour * HOUR.ms
+        installation.commit([message("a", {"t": hour}, at_ms=at_ms)], at_ms)
