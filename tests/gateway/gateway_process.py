@@ -37,7 +37,7 @@ def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie that waits for its parent."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

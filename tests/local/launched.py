@@ -78,7 +78,7 @@ def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie that waits for its parent."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
