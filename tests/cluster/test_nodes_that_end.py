@@ -66,7 +66,7 @@ def test_a_session_goes_on_after_its_node_was_killed(start: Callable[[], BrokerP
     for number in range(50, 100):
         publisher.publish("t", b"%d" % number, qos=1 + number % 2)
     again = at(staying, "lasting", **LASTING)  # at once: it does not wait until the dead node is given up
-    assert [int(each.payload) for each in again.receive_until_quiet()] == list(range(100))
+    assert [int(each.payload) for each in again.receive_until_quiet(at_least=100)] == list(range(100))
 
 
 def test_the_session_of_a_killed_node_expires(
