@@ -221,12 +221,19 @@ def test_actions_from_the_command_line(gateway: GatewayProcess):
 def test_a_schedule_is_followed(gateway: GatewayProcess, tmp_path: Path):
     script = tmp_path / "script"
     script.write_text("at 0.1 scale 2\nat 0.1 kill tcp-9 # there is none\nevery 0.3 status\n")
-    gateway.start("--schedule", str(script), "--duration", "1.5")
-    assert gateway.finish() == (0, "")
+    gateway.start("--schedule", str(script))
+    eventually(lambda: "scaled from 1 to 2\n" in gateway.output, "it is scaled")
+    eventually(lambda: "kill tcp-9 failed: no tcp-9 serves\n" in gateway.output, "the kill has failed")
+    summary = gateway.summary()
     assert "at 0.1 scale 2\n" in gateway.output
-    assert "scaled from 1 to 2\n" in gateway.output
-    assert "kill tcp-9 failed: no tcp-9 serves\n" in gateway.output
-    assert "failed: 1 kill" in gateway.output
+    assert "failed: 1 kill" in summary
+
+
+def test_a_duration_ends_it_in_order(gateway: GatewayProcess):
+    assert gateway.launch("--duration", "0.3").finish() == (0, "")
+    assert "listens at" in gateway.output
+    assert "1 status 0;" in gateway.output
+    assert not any(map(is_alive, gateway.container_pids))
 
 
 def test_chaos_says_what_it_does_as_lines_of_a_schedule(gateway: GatewayProcess):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -28,11 +29,13 @@ def start_fleet(gateway: GatewayProcess, *arguments: str) -> subprocess.Popen[st
 
 def test_a_fleet_gets_every_acknowledgement_through_deployments(broker_gateway: GatewayProcess, redis_url: str):
     gateway = broker_gateway.start(REDIS_URL=redis_url, ALLOW_ANONYMOUS="true")
-    fleet = start_fleet(gateway, "--devices", "20", "--rate", "100", "--duration", "5", "--drain-timeout", "20")
+    fleet = start_fleet(gateway, "--devices", "20", "--rate", "100", "--drain-timeout", "20")
     for count in (1, 2):
         eventually(lambda: " 20 connections\n" in gateway.act("status"), "the fleet is connected")
         gateway.act("deploy")
         eventually(lambda count=count: gateway.output.count("ended with status 0") == count, "the old one has left")
+    eventually(lambda: " 20 connections\n" in gateway.act("status"), "the fleet is connected again")
+    fleet.send_signal(signal.SIGINT)
     output, _ = fleet.communicate(timeout=60)
     assert fleet.returncode == 0, output
     summary = gateway.summary()

@@ -136,7 +136,7 @@ def test_a_frozen_container_takes_no_more_than_buffers_hold(gateway: GatewayProc
 
 def test_packets_over_the_rate_are_late_but_not_lost(gateway: GatewayProcess):
     gateway.start("--rate", "1000", "--burst", "1")
-    payload = b"x" * 2_000_000  # 1334 packets: more than a burst of 1000
+    payload = b"x" * 3_000_000  # 2001 packets: more than a burst of 1000
     with Client(gateway) as client:
         client.send("sink")
         client.socket.sendall(payload)

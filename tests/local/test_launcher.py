@@ -108,7 +108,8 @@ def test_yesterdays_data_and_passwords_are_there_today(launched: Make):
 def test_processes_get_the_platforms_environment(launched: Make):
     launcher = launched("tcp: python tcp.py\nweb: python web.py\n").start(DASHBOARD_PASSWORD="mine").await_ready()
     port = launcher.mqtt_port
-    assert f"tcp  | 127.0.0.1 {port} tcp://127.0.0.1:{port} device admin mine\n" in launcher.output()
+    shown = f"tcp  | 127.0.0.1 {port} tcp://127.0.0.1:{port} device admin mine\n"
+    await_condition(lambda: shown in launcher.output(), shown)
     assert "user admin, password as in your DASHBOARD_PASSWORD" in launcher.output()
     assert launcher.finish(signal.SIGTERM)[0] == 0
 
