@@ -70,11 +70,11 @@ class Mosquitto:
 class Subscriber:
     """Keeps (topic name, payload, retain) of every message; its session survives a restart of the broker."""
 
-    def __init__(self, port: int, topic_filter: str = "devices/#") -> None:
+    def __init__(self, port: int, topic_filter: str = "devices/#", client_id: str = "watcher") -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
         self._topic_filter = topic_filter
         self._subscribed = threading.Event()
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="watcher", clean_session=False)
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False)
         client.username_pw_set(USERNAME, PASSWORD)
         client.reconnect_delay_set(1, 1)
         client.on_connect = self._on_connect

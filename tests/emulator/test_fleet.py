@@ -174,7 +174,7 @@ def test_wills_tell_of_a_killed_fleet_and_goodbyes_of_one_that_left(
     fleet.kill()
     run("--url", mosquitto.url, "--devices", 3, "--rate", 30, "--duration", 0.2, "--prefix", "left")
     await_condition(lambda: len(subscriber.received("status")) == 12, "online and offline of six devices")
-    late = Subscriber(mosquitto.port, "devices/+/status")
+    late = Subscriber(mosquitto.port, "devices/+/status", "late")
     await_condition(lambda: sum(retain for *_, retain in late.messages) == 6, "six retained states")
     late.close()
     assert [json.loads(payload)["online"] for _, payload, retain in late.messages if retain] == [False] * 6

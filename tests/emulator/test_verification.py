@@ -188,7 +188,7 @@ def test_a_fleet_that_has_a_hard_time_is_verified_and_its_ledger_says_the_same(a
 
 def test_a_killed_broker_keeps_what_it_acknowledged(application: Application):
     broker = application.start_broker()
-    fleet = application.start_fleet(f"{SMALL}[[watchers]]\n[commands]\nrate = 5\nqos = 2\n", "--verify-timeout", 2)
+    fleet = application.start_fleet(f"{SMALL}[[watchers]]\n[commands]\nrate = 5\nqos = 2\n", "--verify-timeout", 20)
     history = count_history(application.redis_url, "sensor-0001")
     for chunks in (3, 6):
         eventually(lambda: history() > chunks, "some history")  # noqa: B023  called before the next turn
@@ -206,7 +206,7 @@ def test_a_killed_broker_keeps_what_it_acknowledged(application: Application):
 
 def test_a_message_deleted_behind_the_brokers_back_is_noticed(application: Application):
     application.start_broker()
-    fleet = application.start_fleet(SMALL, "--verify-timeout", 1)
+    fleet = application.start_fleet(SMALL, "--verify-timeout", 5)
     history = count_history(application.redis_url, "sensor-0001")
     eventually(lambda: history() > 3, "some history")
     store = redis.Redis.from_url(application.redis_url)
@@ -221,7 +221,7 @@ def test_a_message_deleted_behind_the_brokers_back_is_noticed(application: Appli
 
 def test_a_message_written_behind_the_brokers_back_is_noticed(application: Application):
     broker = application.start_broker()
-    fleet = application.start_fleet(SMALL, "--verify-timeout", 1)
+    fleet = application.start_fleet(SMALL, "--verify-timeout", 5)
     history = count_history(application.redis_url, "sensor-0001")
     eventually(lambda: history() > 3, "some history")
     topic, payload = "devices/sensor-0001/telemetry", '{"temperature":99,"seq":2}'
@@ -232,8 +232,9 @@ def test_a_message_written_behind_the_brokers_back_is_noticed(application: Appli
 
 
 def test_what_has_left_the_history_was_read_in_time(application: Application):
-    application.start_broker(HISTORY_MESSAGES="400")
-    fleet = application.start_fleet(SMALL.replace("count = 2\nrate = 100", "count = 1\nrate = 250"), "--retention", 400)
+    application.start_broker(HISTORY_MESSAGES="1000")
+    scenario = "duration_s = 6\n[[devices]]\ncount = 1\nrate = 250\nqos = 2\n"  # makes 1500
+    fleet = application.start_fleet(scenario, "--retention", 1000)
     said, errors = fleet.communicate(timeout=60)
     assert fleet.returncode == 0, said + errors
     assert "were stored and have left the history since: beyond its retention" in said
@@ -242,7 +243,7 @@ def test_what_has_left_the_history_was_read_in_time(application: Application):
 def test_a_fleet_that_was_here_before_does_not_matter(application: Application):
     application.start_broker()
     for _ in range(2):
-        fleet = application.start_fleet(SMALL.replace("duration_s = 4", "duration_s = 0.5"))
+        fleet = application.start_fleet(f"{SMALL.replace('duration_s = 4', 'duration_s = 0.5')}window = 100\n")
         said, errors = fleet.communicate(timeout=60)
         assert fleet.returncode == 0, said + errors
         assert "the store       54 acknowledged and 0 wills due" in said  # 50 readings, and two online and offline
