@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.broker.broker_process import BrokerProcess
 
 PAHO = Kind("paho", 5)
-KEEP_ALIVE_S = 2
+KEEP_ALIVE_S = 4
 
 
 def test_credentials_open_the_door(kind: Kind, make_client: Callable[..., ForeignClient]) -> None:

@@ -156,10 +156,13 @@ def test_a_will_waits_for_its_delay_unless_the_client_returns(
 ) -> None:
     topic, watcher = name(), connected(kind_of_5)
     watcher.subscribe(topic, 1)
-    properties = {"will_delay_interval": 1, "content_type": "text/plain", "user_property": [("a", "b")]}
+    properties = {"content_type": "text/plain", "user_property": [("a", "b")]}
     returning, gone = (
-        connected(kind_of_5, at=network, is_lasting=True, will=Will(topic, payload, 1, properties=properties))
-        for payload in (b"returning", b"gone")
+        connected(kind_of_5, at=network, is_lasting=True, will=Will(topic, payload, 1, properties=asked))
+        for payload, asked in (
+            (b"returning", properties | {"will_delay_interval": 4}),
+            (b"gone", properties | {"will_delay_interval": 5}),
+        )
     )
     network.cut()
     assert returning.ended.wait(10)
@@ -167,7 +170,7 @@ def test_a_will_waits_for_its_delay_unless_the_client_returns(
     connected(kind_of_5, client_id=returning.options.client_id, is_lasting=True)
     will = watcher.next()
     assert will.payload == b"gone"
-    assert will.properties == {"content_type": "text/plain", "user_property": [("a", "b")]}
+    assert will.properties == properties
 
 
 def test_a_session_ends_with_its_connection_when_no_expiry_is_asked(
