@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 5.0
 PATIENCE_S = 10.0
 
 

@@ -135,7 +135,8 @@ async def test_http(load: Callable[..., Any], authority: Authority, options: str
 async def test_http_without_an_answer(load: Callable[..., Any], authority: Authority):
     authority.gate.clear()
     host = await load(
-        f"plugins: {{amqtt.contrib.http.UserAuthHttpPlugin: {{host: 127.0.0.1, port: {authority.server_port}}}}}"
+        f"plugins: {{amqtt.contrib.http.UserAuthHttpPlugin: {{host: 127.0.0.1, port: {authority.server_port}}}}}",
+        0.3,
     )
     assert not await host.client(facts("alice", b"secret")).authenticate()
     await host.draining()

@@ -140,7 +140,7 @@ async def test_a_blocked_thread_refuses_at_once_and_goes_on_when_it_can(load: Ca
     assert not await host.client(facts()).authenticate()
     began = time.monotonic()
     assert not any([await host.client(facts()).authenticate() for _ in range(100)])
-    assert time.monotonic() - began < 0.5  # not 100 time-outs
+    assert time.monotonic() - began < 5  # not 100 time-outs
     users.gate.set()
 
     async with asyncio.timeout(PATIENCE_S):
