@@ -33,10 +33,10 @@ def test_mqtt_3_1_2_24_silence_beyond_one_and_a_half_keep_alives_closes(
     topic = name()
     watcher = client(name())
     watcher.subscribe(topic)
-    silent = client(name(), keep_alive_s=1, will=mqtt.Will(topic, b"gone", qos=1))
     began = time.monotonic()
+    silent = client(name(), keep_alive_s=1, will=mqtt.Will(topic, b"gone", qos=1))
     packets = silent.receive_until_closed(5)
-    assert 1.4 < time.monotonic() - began < 3
+    assert 1.4 < time.monotonic() - began < 5
     if version == 5:
         assert [mqtt.read_disconnect(each) for each in packets] in ([], [0x8D])
     else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from raw import RawClient
 
 pytestmark = pytest.mark.parametrize("version", [4, 5], ids=["3.1.1", "5"])
-OLD_S = 1.2  # more than QUEUE_AGE_S=1
+OLD_S = 3.2  # more than QUEUE_AGE_S=3, which what has to arrive is not as old as
 
 
 def lasting(version: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def is_queue_empty(process: BrokerProcess) -> bool:
 def test_what_is_too_old_is_not_sent_but_counted(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], version: int
 ) -> None:
-    process = start_broker(QUEUE_AGE_S="1")
+    process = start_broker(QUEUE_AGE_S="3")
     subscribed_and_away(client, process, version)
     publisher = client("publisher", at=process)
     for _ in range(3):
@@ -72,7 +72,7 @@ def test_what_is_too_old_is_not_sent_but_counted(
 def test_what_is_too_old_makes_room_in_a_full_queue(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], version: int, bound: dict[str, str]
 ) -> None:
-    process = start_broker(QUEUE_AGE_S="1", **bound)
+    process = start_broker(QUEUE_AGE_S="3", **bound)
     subscribed_and_away(client, process, version)
     publisher = client("publisher", at=process)
     for _ in range(5):
@@ -91,7 +91,7 @@ def test_what_was_sent_stays_until_it_is_acknowledged(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], version: int
 ) -> None:
     """[v3.1.1 MQTT-4.4.0-1], [v5 MQTT-4.4.0-1]: however old, and though its room is needed."""
-    process = start_broker(QUEUE_AGE_S="1", QUEUE_MESSAGES="2")
+    process = start_broker(QUEUE_AGE_S="3", QUEUE_MESSAGES="2")
     first, publisher = client("lasting", at=process, **lasting(version)), client("publisher", at=process)
     first.subscribe(("t/#", 1))
     for payload in (b"1", b"2"):
@@ -110,7 +110,7 @@ def test_what_was_sent_stays_until_it_is_acknowledged(
 def test_a_retained_message_is_as_old_as_its_place_in_the_queue(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], version: int
 ) -> None:
-    process = start_broker(QUEUE_AGE_S="1")
+    process = start_broker(QUEUE_AGE_S="3")
     publisher = client("publisher", at=process)
     publisher.publish("t/a", b"kept", qos=1, retain=True)
     publisher.expect_nothing(OLD_S)
@@ -122,7 +122,7 @@ def test_a_retained_message_is_as_old_as_its_place_in_the_queue(
 def test_the_queue_of_a_connection_has_the_same_bound(
     start_broker: Callable[..., BrokerProcess], client: Callable[..., RawClient], version: int
 ) -> None:
-    process = start_broker(QUEUE_AGE_S="1", SEND_WINDOW="1", QUEUE_MESSAGES="2")
+    process = start_broker(QUEUE_AGE_S="3", SEND_WINDOW="1", QUEUE_MESSAGES="2")
     slow, publisher = client("slow", at=process), client("publisher", at=process)
     slow.subscribe(("t/#", 1))
     for payload in (b"in flight", b"old", b"old"):

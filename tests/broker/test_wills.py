@@ -104,10 +104,10 @@ def test_v5_mqtt_3_1_3_9_a_delayed_will_is_cancelled_by_a_reconnect(
     lasting: mqtt.Properties = [(mqtt.SESSION_EXPIRY_INTERVAL, 300)]
     watcher = client(name())
     watcher.subscribe((topic, 1), ("marker" + topic, 1))
-    will = mqtt.Will(topic, b"gone", qos=1, properties=[(mqtt.WILL_DELAY_INTERVAL, 1)])
+    will = mqtt.Will(topic, b"gone", qos=1, properties=[(mqtt.WILL_DELAY_INTERVAL, 3)])
     client(client_id, clean=False, will=will, props=lasting).close()
     back = client(client_id, clean=False, props=lasting)
-    watcher.expect_nothing(1.5)
+    watcher.expect_nothing(3.5)
     back.publish("marker" + topic, qos=1)
     assert watcher.receive_up_to("marker" + topic) == []
 
@@ -117,7 +117,7 @@ def test_v5_mqtt_3_1_2_8_a_will_waits_for_its_delay(client: Callable[..., RawCli
     topic = name()
     watcher = client(name())
     watcher.subscribe((topic, 1))
-    will = mqtt.Will(topic, b"gone", qos=1, properties=[(mqtt.WILL_DELAY_INTERVAL, 1)])
+    will = mqtt.Will(topic, b"gone", qos=1, properties=[(mqtt.WILL_DELAY_INTERVAL, 2)])
     client(name(), will=will, props=[(mqtt.SESSION_EXPIRY_INTERVAL, 300)]).close()
     watcher.expect_nothing(0.7)
     assert watcher.receive_publish().payload == b"gone"
