@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.broker.broker_process import BrokerProcess
 
 DEADLINE_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 1.0  # where nothing is expected of the broker any more
 DOORS = ("tcp", "tls", "ws", "wss")
 
 
@@ -62,7 +62,7 @@ def open_websocket(broker: BrokerProcess, subprotocol: str = "mqtt") -> ClientCo
         f"ws://{broker.host}:{broker.port}/mqtt",
         sock=open_socket(broker),
         subprotocols=[Subprotocol(subprotocol)],
-        close_timeout=CLOSE_TIMEOUT_S,
+        close_timeout=DEADLINE_S,
     )
 
 

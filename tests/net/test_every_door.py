@@ -172,7 +172,7 @@ def test_a_subscriber_that_never_reads_is_dropped(
             for packet_id in range(1, 1501):  # 12 MB, far more than sockets and the library's queue hold
                 publisher.send(mqtt.publish(4, "slow", b"x" * 8000, qos=1, packet_id=packet_id))
                 assert publisher.receive()[0] >> 4 == mqtt.PUBACK
-            eventually(lambda: descriptors(broker) == before, "the subscriber is dropped")
+            eventually(lambda: descriptors(broker) <= before, "the subscriber is dropped")
             assert resident_bytes(broker) - memory < 16_000_000
 
 

@@ -11,6 +11,7 @@ import pytest
 from network_client import open_socket, open_websocket, read_to_end
 from websockets.exceptions import ConnectionClosed
 
+from tests.broker import mqtt_bytes as mqtt
 from tests.broker.broker_process import BrokerProcess, eventually
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_slow_openings_are_closed_in_time(hasty: BrokerProcess, authority: Autho
             connection.sendall(data)
         open_trickles = dict(trickles)
         while open_trickles:
-            assert time.monotonic() - began < CONNECT_TIMEOUT_S + 3 * SWEEP_S, "a trickle keeps a connection open"
+            assert time.monotonic() - began < CONNECT_TIMEOUT_S + 6 * SWEEP_S, "a trickle keeps a connection open"
             for connection, data in list(open_trickles.items()):
                 if is_closed_after(connection, data[:1] or b"x"):
                     del open_trickles[connection]
@@ -65,7 +66,7 @@ def test_slow_openings_are_closed_in_time(hasty: BrokerProcess, authority: Autho
             assert read_to_end(connection) == b""
         with pytest.raises(ConnectionClosed):
             upgraded.recv(10)
-    assert CONNECT_TIMEOUT_S - 1 < time.monotonic() - began < CONNECT_TIMEOUT_S + 3 * SWEEP_S
+    assert CONNECT_TIMEOUT_S - 1 < time.monotonic() - began < CONNECT_TIMEOUT_S + 6 * SWEEP_S
     for connection in (*trickles, *done):
         connection.close()
     assert hasty.log == before
@@ -86,6 +87,10 @@ def is_closed_after(connection: socket.socket, data: bytes) -> bool:
 def test_probes_leave_nothing(doors: BrokerProcess, authority: Authority) -> None:
     """Bare connections, half handshakes and half requests: no descriptor and no line of log stays."""
     eventually(lambda: quiet(doors), "the tests before this one have closed their connections")
+    with open_socket(doors) as client:  # once it is answered, no connection of the broker's start is left
+        client.sendall(mqtt.connect(4, "before-probes"))
+        assert client.recv(4)[0] >> 4 == mqtt.CONNACK
+    eventually(lambda: quiet(doors), "its connection is closed")
     before, log = descriptors(doors), doors.log
     for number in range(500):
         with open_socket(doors) as probe:
@@ -93,7 +98,7 @@ def test_probes_leave_nothing(doors: BrokerProcess, authority: Authority) -> Non
     context = authority.client_context()
     for _ in range(20):
         open_socket(doors, context).close()
-    eventually(lambda: descriptors(doors) == before, "as many descriptors as before")
+    eventually(lambda: descriptors(doors) <= before, "no more descriptors than before")
     assert doors.log == log
 
 
@@ -123,6 +128,7 @@ def test_a_client_hello_that_never_ends_is_bounded(doors: BrokerProcess) -> None
 
 def test_a_connection_is_free_again_after_a_refused_handshake(start: Callable[..., BrokerProcess]) -> None:
     broker = start(MAX_CONNECTIONS="1")
+    eventually(lambda: quiet(broker), "the connection that found it listening is gone")
     untrusting = ssl.create_default_context()
     for _ in range(3):
         with pytest.raises(ssl.SSLCertVerificationError):
