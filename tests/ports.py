@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import socket
 
 HOST = "127.0.0.1"
 FIRST, BLOCK = 10_000, 2_500  # up to 20,000 with four workers; the gateway's containers have those from 21,000 on
 
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])  # noqa: TID251  pytest says it there
-_ports = itertools.cycle(range(FIRST + _worker % 4 * BLOCK, FIRST + (_worker % 4 + 1) * BLOCK))
+_first = FIRST + _worker % 4 * BLOCK
+_ports = (_first + n % BLOCK for n in itertools.count(secrets.randbelow(BLOCK)))  # two runs at once begin elsewhere
 
 
 def free_port() -> int:
