@@ -21,7 +21,7 @@ from transfer.progress import Progress
 from transfer.stores import opened_stores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from settings import Settings
     from store.export.ndjson import Found
@@ -55,7 +55,10 @@ class _Import:
 
     async def run(self) -> None:
         """Import everything and say what became of it."""
-        async with _opened(self._settings) as (importer, ceiling):
+        async with opened_stores(self._settings) as stores:
+            ceiling = Ceiling(stores.client, self._settings)
+            await ceiling.measure()
+            importer = Importer(stores.client, self._settings, stores.views, stores.long_import, wall_ms)
             try:
                 await self._write_all(importer, ceiling)
             finally:
@@ -106,14 +109,6 @@ class _Import:
         if self._lines.skipped:
             said.append(f"{self._lines.skipped:,} lines were skipped, see above.")
         sys.stderr.write("".join(f"{line}\n" for line in said))
-
-
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Importer, Ceiling]]:
-    async with opened_stores(settings) as stores:
-        ceiling = Ceiling(stores.client, settings)
-        await ceiling.measure()
-        yield Importer(stores.client, settings, stores.views, stores.long_import, wall_ms), ceiling
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ class Committer:
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
         batch.operations += operations
-        self._grown(batch.size_bytes - before, may_linger=self._peers.has_others)
+        self._grown(batch.size_bytes - before, is_message=True)
 
     def enqueue(self, queue: Queue, entry: QueueEntry) -> None:
         """Put a message into one session's queue without publishing it to anybody else."""
@@ -160,17 +160,17 @@ class Committer:
         self._collecting.sent[client_id] = sequence_number
         self._grown(0)
 
-    def _grown(self, size_bytes: int, *, may_linger: bool = False) -> None:
+    def _grown(self, size_bytes: int, *, is_message: bool = False) -> None:
         batch = self._collecting
         self.backlog_bytes += size_bytes
         is_full = len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes
         if is_full and not self._is_together:
             self._full.append(batch)
             self._collecting = Batch()
-        if self._is_lingering and (is_full or not may_linger):
+        if self._is_lingering and (is_full or not is_message):
             self._cancel_timer()
         if self._timer is None and self._in_flight is None:
-            self._is_lingering = may_linger and not is_full
+            self._is_lingering = is_message and not is_full and self._peers.has_others
             # The rest of this loop turn joins the batch before it leaves.
             if self._is_lingering:
                 self._timer = self._loop.call_later(LINGER_S, self._send_next)

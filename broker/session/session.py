@@ -74,7 +74,7 @@ class SessionLimits:
     """Bounds of `settings.TABLE` that sessions enforce."""
 
     send_window: int = 100
-    queue_messages: int = 1000
+    queue_messages: int = 10_000
     queue_bytes: int = 4 * 1024 * 1024
     queue_age_s: int = 7 * 86_400
     max_subscriptions: int = 1000
