@@ -117,10 +117,15 @@ class Fleet:
         return [asyncio.create_task(work) for work in works]
 
     async def _await_first_attempts(self) -> None:
+        started_s = time.monotonic()
         attempts = asyncio.gather(*(each.attempted.wait() for each in self._roster.connections))
         while not attempts.done() and not self._stopped.is_set():
             await _wait_at_most(self._stopped, TICK_S)
         attempts.cancel()
+        progress = self._progress(0)
+        self._totals.note_start(progress.connected, time.monotonic() - started_s)
+        if not self._options.is_quiet:
+            self._say(progress)
 
     async def _publish_in_turn(self) -> None:
         started_s, turns = time.monotonic(), self._roster.turns
@@ -174,13 +179,16 @@ class Fleet:
                 connection.tend()
 
     async def _show_progress(self) -> None:
-        is_terminal = sys.stderr.isatty()
-        interval_s, start, end = (1, "\r\x1b[K", "") if is_terminal else (10, "", "\n")
+        interval_s = 1 if sys.stderr.isatty() else 10
         sent_before = 0
         while not self._options.is_quiet:
             await asyncio.sleep(interval_s)
             rate, sent_before = (self._totals.sent - sent_before) / interval_s, self._totals.sent
-            print(start + progress_line(self._progress(rate), self._totals), end=end, file=sys.stderr, flush=True)
+            self._say(self._progress(rate))
+
+    def _say(self, progress: Progress) -> None:
+        start, end = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
+        print(start + progress_line(progress, self._totals), end=end, file=sys.stderr, flush=True)
 
     def _progress(self, rate: float) -> Progress:
         publishers = self._roster.publishers

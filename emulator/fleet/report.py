@@ -34,6 +34,7 @@ def summary(totals: Totals, elapsed_s: float) -> str:
     rate = totals.sent / elapsed_s if elapsed_s else 0.0
     has_answers = totals.acknowledged or totals.awaited or totals.refused
     lines = [
+        f"connected       {totals.connected_first:,} in {totals.connecting_s:.1f} s",
         f"sent            {totals.sent:,} messages in {elapsed_s:.1f} s ({rate:,.1f}/s)",
         f"acknowledged    {totals.acknowledged:,}"
         if has_answers

@@ -39,6 +39,7 @@ class LatencyHistogram:
 class Totals:
     """What the whole fleet did. A message at QoS 0 is sent and never `awaited`.
 
+    `connected_first`: publishers with a connection when all had tried, which took `connecting_s`.
     `skipped`: readings not taken, because the device was not connected or its window was full, and its buffer too.
     `forwarded`: messages that were kept until the connection was back.
     `refused`: answered by the broker with a reason code of failure (MQTT 5).
@@ -46,6 +47,8 @@ class Totals:
     `away`: how long clients were without a connection; `beyond_backoff`: what of it they did not wait by themselves.
     """
 
+    connected_first: int = 0
+    connecting_s: float = 0.0
     sent: int = 0
     acknowledged: int = 0
     refused: int = 0
@@ -57,6 +60,10 @@ class Totals:
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     away: LatencyHistogram = field(default_factory=LatencyHistogram)
     beyond_backoff: LatencyHistogram = field(default_factory=LatencyHistogram)
+
+    def note_start(self, connected: int, connecting_s: float) -> None:
+        """Note how many publishers have a connection now that all have tried."""
+        self.connected_first, self.connecting_s = connected, connecting_s
 
     def note_sent(self, *, is_awaited: bool) -> None:
         """Count a message that was handed to the network."""

@@ -29,7 +29,7 @@ import redis
 from emulator.gateway.formation import ActionError
 from local.valkey import EmbeddedValkey
 from tests.cluster.leftovers import leftovers
-from tests.gateway.gateway_process import ROOT, GatewayProcess, is_alive
+from tests.gateway.gateway_process import ROOT, GatewayProcess, eventually, is_alive
 from tests.ports import free_port
 from tests.web.dashboard_process import PASSWORD, USERNAME, served
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 CONTAINERS = 3
 NODE_TIMEOUT_S = 2.0
 FIRST_ACT_S, QUIET_END_S = 3.0, 8.0
+FLEET_START_S = 60.0
+"""Longest time until all clients of the fleet have tried to connect: `duration_s` and the attacks count from there."""
 FLEET_END_S = 180.0
 """Longest time from the end of a run to the fleet's verdict."""
 CUTS, CUT_S = 5, 0.05
@@ -136,6 +138,7 @@ class Chaos:
         self._settings = {**SETTINGS, "NODE_TIMEOUT_S": f"{node_timeout_s:g}"}
         self.store = EmbeddedValkey(folder / "store", port=free_port(), options=("--appendfsync", "always"))
         self.gateway = GatewayProcess(folder, ROOT / "Procfile")
+        self._fleet_output = folder / "fleet-output"
         self.on_containers: dict[str, Callable[[float], None]] = {
             "deploy": lambda _: self._act("deploy"),
             "kill": lambda chance: self._act(f"kill {_container(chance)}"),
@@ -164,24 +167,29 @@ class Chaos:
         (self.folder / "fleet.toml").write_text(plan.scenario)
         with served(self.store.url) as (address, _):
             fleet = self._start_fleet(address)
+            eventually(lambda: self._has_begun or fleet.poll() is not None, "the fleet has begun", FLEET_START_S)
             threads = list(self._attack(plan, say))
-            output, _ = fleet.communicate(timeout=plan.duration_s + FLEET_END_S)
+            status = fleet.wait(plan.duration_s + FLEET_END_S)
             for thread in threads:
                 thread.join()
-        return fleet.returncode, output
+        return status, self._fleet_output.read_text()
 
-    def _start_fleet(self, dashboard: str) -> subprocess.Popen[str]:
+    @property
+    def _has_begun(self) -> bool:
+        return " connected " in self._fleet_output.read_text()
+
+    def _start_fleet(self, dashboard: str) -> subprocess.Popen[bytes]:
         verify = ("--verify", dashboard.replace("//", f"//{USERNAME}@"), "--verify-password-env", "DASHBOARD_PASSWORD")
         where = ("--url", f"tcp://127.0.0.1:{self.gateway.port}", "--scenario", str(self.folder / "fleet.toml"))
         kept = ("--retention", SETTINGS["HISTORY_MESSAGES"], "--ledger", str(self.folder / "ledger"))
-        return subprocess.Popen(
-            [sys.executable, "-m", "emulator", "fleet", *where, *verify, *kept],
-            cwd=ROOT,
-            env={"PATH": os.defpath, "DASHBOARD_PASSWORD": PASSWORD},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self._fleet_output.open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "emulator", "fleet", *where, *verify, *kept],
+                cwd=ROOT,
+                env={"PATH": os.defpath, "DASHBOARD_PASSWORD": PASSWORD},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def _attack(self, plan: Plan, say: Callable[[str], None]) -> Iterator[threading.Thread]:
         """Do it all; what happens to containers goes on beside the next acts. (The store ends with its own thread.)"""
