@@ -7,29 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.cluster.membership import Membership
-from broker.cluster.routes import Routes
 from broker.commit import committer as committer_module
-from broker.commit.committer import Committer
-from broker.routing.subscription_tree import SubscriptionTree
-from store.commit_log import CommitLog
 from store.link import StoreLink
 from store.model import Message
+from tests.commit.lone import BATCH_MESSAGES, UNREACHABLE, lone_committer, lone_peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.cluster.membership import Membership
+    from broker.commit.committer import Committer
     from store.link import Replies
 
 DEADLINE_S = 10
-BATCH_MESSAGES = 3
 
 
 class RecordingLink(StoreLink):
     """A link that keeps what it is asked, and never has an answer."""
 
     def __init__(self) -> None:
-        super().__init__("redis://127.0.0.1:1")
+        super().__init__(UNREACHABLE)
         self.requests: list[bytes] = []
         self.asked = asyncio.Event()
 
@@ -51,25 +48,12 @@ async def link() -> RecordingLink:
 
 @pytest.fixture
 def peers(link: RecordingLink) -> Membership:
-    peers = Membership("node", link, link, 1, lambda: None)
-    peers.routes = Routes("node", SubscriptionTree(), lambda _: False, lambda _: None)
-    return peers
+    return lone_peers(link)
 
 
 @pytest.fixture
 async def committer(link: RecordingLink, peers: Membership) -> Committer:
-    return Committer(
-        link,
-        CommitLog("node", is_fsynced=False, max_retained=1, queue_messages=1, queue_bytes=1, queue_age_s=1),
-        batch_messages=BATCH_MESSAGES,
-        batch_bytes=1_000_000,
-        backlog_bytes=1_000_000,
-        prepare=lambda _: None,
-        on_stored=lambda *_: None,
-        on_congestion=lambda _: None,
-        peers=peers,
-        now_ms=lambda: 0,
-    )
+    return lone_committer(link, peers)
 
 
 def message(payload: bytes) -> Message:

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from broker.cluster.membership import Membership
-from broker.cluster.routes import Routes
-from broker.commit.committer import Committer
 from broker.routing.subscription_tree import SubscriptionTree
 from broker.session.lasting_session import Backing
 from broker.session.message_broker import Counters
@@ -18,8 +15,8 @@ from broker.session.session import SessionLimits
 from broker.session.sessions import Sessions
 from broker.session.sharing import Sharing
 from broker.wire.connect import Will
-from store.commit_log import CommitLog
 from store.link import StoreLink
+from tests.commit.lone import UNREACHABLE, lone_committer, lone_peers
 
 if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
@@ -27,25 +24,6 @@ if TYPE_CHECKING:
     from store.commit_log import Operation
 
 EXPIRY_S, DELAY_S = 10, 5
-
-
-def committer() -> Committer:
-    """A committer whose store cannot be reached: what sessions note in it waits."""
-    link = StoreLink("redis://127.0.0.1:1")
-    peers = Membership("node", link, link, 1, lambda: None)
-    peers.routes = Routes("node", SubscriptionTree(), lambda _: False, lambda _: None)
-    return Committer(
-        link,
-        CommitLog("node", is_fsynced=False, max_retained=1, queue_messages=1, queue_bytes=1, queue_age_s=1),
-        batch_messages=100,
-        batch_bytes=10_000,
-        backlog_bytes=1_000_000,
-        prepare=lambda _: None,
-        on_stored=lambda *_: None,
-        on_congestion=lambda _: None,
-        peers=peers,
-        now_ms=lambda: 0,
-    )
 
 
 class Kept:
@@ -57,8 +35,9 @@ class Kept:
         self.sessions = Sessions(
             "node", SubscriptionTree(), SessionLimits(), 1, self._publish, lambda: 0, Counters(), sharing
         )
-        unreachable = StoreLink("redis://127.0.0.1:1")
-        self.sessions.backing = Backing(committer(), unreachable, lambda: 0, lambda: 0, OutgoingPublish)
+        unreachable = StoreLink(UNREACHABLE)  # what sessions note waits
+        committer = lone_committer(unreachable, lone_peers(unreachable))
+        self.sessions.backing = Backing(committer, unreachable, lambda: 0, lambda: 0, OutgoingPublish)
 
     def _publish(self, _: str, will: Will, clear: Operation) -> None:
         assert clear.command == "HDEL"
