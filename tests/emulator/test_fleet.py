@@ -72,6 +72,8 @@ def test_the_summary_counts_what_a_subscriber_received(
         "--url", mosquitto.url, "--devices", 4, "--rate", 80, "--duration", 1, "--qos", qos, "--protocol", protocol
     )
     assert done.returncode == 0, done.stderr
+    assert "  4/4 connected  " in done.stderr.splitlines()[0]  # and only then they publish
+    assert number(done.stdout, "connected") == 4
     sent = number(done.stdout, "sent")
     assert sent == 80 + 2 * 4  # the readings, and each device's online and offline
     if qos > 0:
