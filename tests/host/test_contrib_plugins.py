@@ -28,6 +28,7 @@ from amqtt.contrib.cert import (
 from amqtt.utils import import_string
 from plugin_port import facts
 
+from broker.host.corrections import correct_packaged_plugins
 from broker.host.interface import Action, PluginConfigurationError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def documented() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_the_documentation_names_options_that_exist():
+    correct_packaged_plugins()
     checked = {name for name, _ in documented() if not name.startswith(("amqtt.contrib.ldap.", "fleet_plugin."))}
     assert len(checked) == 9
     for name, options in documented():
