@@ -2,15 +2,18 @@
 
     python -m bench.load acknowledged PORT SECONDS CONNECTIONS IN_FLIGHT [MESSAGES_PER_S]
     python -m bench.load fan_out      PORT SECONDS PUBLISHERS SUBSCRIBERS
+    python -m bench.load visits       PORT SECONDS AT_ONCE
+    python -m bench.load pings        PORT SECONDS CONNECTIONS PINGS_PER_S
     python -m bench.load idle         PORT SECONDS CONNECTIONS
 
-It must cost less than any broker it measures: packets are encoded beforehand and answers are counted by their bytes,
-which is exact because every answer of a scenario has the same length.
+It says `ready` when what it counts begins. It must cost less than any broker it measures: packets are encoded beforehand
+and answers are counted by their bytes, which is exact because every answer of a scenario has the same length.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -43,7 +46,6 @@ class Device(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send CONNECT, and SUBSCRIBE where there is one."""
         self.transport = cast("asyncio.WriteTransport", transport)
-        self.transport = cast("asyncio.WriteTransport", transport)
         self.transport.write(self._hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -65,39 +67,39 @@ class Device(asyncio.Protocol):
         """Called after each read; `bytes_received` has grown."""
 
 
-class Publisher(Device):
-    """Keeps `in_flight` QoS 1 messages unacknowledged; sends one for each PUBACK while `is_sending`."""
+class Requester(Device):
+    """Keeps all of `requests` unanswered; sends the next for each answer while `is_sending`."""
 
-    def __init__(self, number: int, in_flight: int) -> None:
+    def __init__(self, number: int, requests: list[bytes], answer_bytes: int) -> None:
         super().__init__(packets.connect(f"bench-{number}"), packets.CONNACK_BYTES)
-        one_turn = [packets.publish_qos_1(f"devices/bench-{number}/telemetry", each + 1) for each in range(in_flight)]
-        self._turns = one_turn * 2  # any window of the cycle is one slice
-        self._in_flight = in_flight
+        self._turns = requests * 2  # any window of the cycle is one slice
+        self._in_flight = len(requests)
+        self._answer_bytes = answer_bytes
         self._answered = 0
         self.sent = 0
         self.is_sending = False
 
     def send(self, count: int) -> None:
-        """Send the next `count` messages, at most the window."""
+        """Send the next `count` requests, at most the window."""
         start = self.sent % self._in_flight
         self.transport.write(b"".join(self._turns[start : start + count]))
         self.sent += count
 
     def on_bytes(self) -> None:
-        """Count acknowledgements and refill the window."""
-        answered = self.bytes_received // packets.ACKNOWLEDGEMENT_BYTES
+        """Count answers and refill the window."""
+        answered = self.bytes_received // self._answer_bytes
         freed, self._answered = answered - self._answered, answered
         if self.is_sending and freed:
             self.send(freed)
 
     @property
-    def acknowledged(self) -> int:
-        """PUBACKs received."""
+    def answered(self) -> int:
+        """Answers received."""
         return self._answered
 
     @property
     def free(self) -> int:
-        """Messages that may be sent now."""
+        """Requests that may be sent now."""
         return self._in_flight - (self.sent - self._answered)
 
 
@@ -131,52 +133,72 @@ async def _open(port: int, device: Device) -> None:
 
 async def acknowledged(port: int, seconds: float, connections: int, in_flight: int, per_s: int = 0) -> dict[str, float]:
     """Count QoS 1 messages acknowledged: as many as go, or `per_s` over all connections."""
-    publishers = [Publisher(number, in_flight) for number in range(connections)]
-    for publisher in publishers:
-        await _open(port, publisher)
-    load = asyncio.create_task(_paced(publishers, per_s) if per_s else _flat_out(publishers))
+    return await _answers([_publisher(number, in_flight) for number in range(connections)], port, seconds, per_s)
+
+
+def _publisher(number: int, in_flight: int) -> Requester:
+    topic_name = f"devices/bench-{number}/telemetry"
+    publishes = [packets.publish_qos_1(topic_name, each + 1) for each in range(in_flight)]
+    return Requester(number, publishes, packets.ACKNOWLEDGEMENT_BYTES)
+
+
+async def pings(port: int, seconds: float, connections: int, per_s: int) -> dict[str, float]:
+    """Count PINGREQs that are answered, `per_s` over all connections."""
+    clients = [Requester(number, [packets.PINGREQ], packets.PINGRESP_BYTES) for number in range(connections)]
+    return await _answers(clients, port, seconds, per_s)
+
+
+async def _answers(requesters: list[Requester], port: int, seconds: float, per_s: int) -> dict[str, float]:
+    for requester in requesters:
+        await _open(port, requester)
+    load = asyncio.create_task(_paced(requesters, per_s) if per_s else _flat_out(requesters))
     opened = time.perf_counter()
     await asyncio.sleep(WARM_UP_S)
-    warm, began = _total(publishers), time.perf_counter()
+    warm, began = _total(requesters), time.perf_counter()
+    _say_ready()
     await asyncio.sleep(seconds)
-    counted, ended = _total(publishers) - warm, time.perf_counter()
+    counted, ended = _total(requesters) - warm, time.perf_counter()
     load.cancel()
-    await _drain(publishers)
+    await _drain(requesters)
     return {
-        "messages": counted,
+        "counted": counted,
         "per_s": counted / (ended - began),
-        "unanswered": sum(publisher.sent - publisher.acknowledged for publisher in publishers),
-        "total": _total(publishers),
+        "unanswered": sum(requester.sent - requester.answered for requester in requesters),
+        "total": _total(requesters),
         "total_seconds": time.perf_counter() - opened,
     }
 
 
-def _total(publishers: list[Publisher]) -> int:
-    return sum(publisher.acknowledged for publisher in publishers)
+def _say_ready() -> None:
+    print("ready", flush=True)
 
 
-async def _flat_out(publishers: list[Publisher]) -> None:
-    for publisher in publishers:
-        publisher.is_sending = True
-        publisher.send(publisher.free)
+def _total(requesters: list[Requester]) -> int:
+    return sum(requester.answered for requester in requesters)
 
 
-async def _paced(publishers: list[Publisher], per_s: int) -> None:
+async def _flat_out(requesters: list[Requester]) -> None:
+    for requester in requesters:
+        requester.is_sending = True
+        requester.send(requester.free)
+
+
+async def _paced(requesters: list[Requester], per_s: int) -> None:
     began, sent = time.perf_counter(), 0
     while True:
         while sent < (time.perf_counter() - began) * per_s:
-            publisher = publishers[sent % len(publishers)]
-            if publisher.free:
-                publisher.send(1)
+            requester = requesters[sent % len(requesters)]
+            if requester.free:
+                requester.send(1)
             sent += 1
         await asyncio.sleep(PACE_S)
 
 
-async def _drain(publishers: list[Publisher]) -> None:
-    for publisher in publishers:
-        publisher.is_sending = False
+async def _drain(requesters: list[Requester]) -> None:
+    for requester in requesters:
+        requester.is_sending = False
     for _ in range(int(STALL_S / PACE_S)):
-        if all(publisher.sent == publisher.acknowledged for publisher in publishers):
+        if all(requester.sent == requester.answered for requester in requesters):
             return
         await asyncio.sleep(PACE_S)
 
@@ -206,9 +228,10 @@ async def fan_out(port: int, seconds: float, publishers: int, subscribers: int) 
     send_more()
     await asyncio.sleep(WARM_UP_S)
     warm, began = sum(receiver.received for receiver in receivers), time.perf_counter()
+    _say_ready()
     stalled = await _watch(receivers, seconds)
     counted, elapsed = sum(receiver.received for receiver in receivers) - warm, time.perf_counter() - began
-    return {"messages": counted, "per_s": counted / elapsed, "stalled": stalled}
+    return {"counted": counted, "per_s": counted / elapsed, "stalled": stalled}
 
 
 async def _watch(receivers: list[Subscriber], seconds: float) -> bool:
@@ -224,12 +247,38 @@ async def _watch(receivers: list[Subscriber], seconds: float) -> bool:
     return False
 
 
+async def visits(port: int, seconds: float, at_once: int) -> dict[str, float]:
+    """Count clients that connect, subscribe to a topic of their own, and disconnect, `at_once` at a time."""
+    numbers, left = itertools.count(), 0
+
+    async def come_and_go() -> None:
+        nonlocal left
+        while True:
+            number = next(numbers)
+            visitor = Subscriber(number, f"commands/{number}/#", 1)
+            await _open(port, visitor)
+            visitor.transport.write(packets.DISCONNECT)
+            visitor.transport.close()
+            left += 1
+
+    load = asyncio.gather(*(come_and_go() for _ in range(at_once)))
+    await asyncio.wait([load], timeout=WARM_UP_S)
+    warm, began = left, time.perf_counter()
+    _say_ready()
+    await asyncio.wait([load], timeout=seconds)
+    counted, elapsed = left - warm, time.perf_counter() - began
+    if load.done():
+        await load  # whatever ended it
+    load.cancel()
+    return {"counted": counted, "per_s": counted / elapsed}
+
+
 async def idle(port: int, seconds: float, connections: int) -> dict[str, float]:
-    """Hold connections with one subscription each; say `ready` on stdout, and end when stdin does."""
+    """Hold connections with one subscription each, until stdin ends."""
     for number in range(connections):
         await _open(port, Subscriber(number, f"commands/{number}/#", 1))
     await asyncio.sleep(seconds)
-    print("ready", flush=True)
+    _say_ready()
     await asyncio.to_thread(sys.stdin.read)
     return {"connections": connections}
 
@@ -237,6 +286,8 @@ async def idle(port: int, seconds: float, connections: int) -> dict[str, float]:
 SCENARIOS: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
     "acknowledged": acknowledged,
     "fan_out": fan_out,
+    "visits": visits,
+    "pings": pings,
     "idle": idle,
 }
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CATCH_UP_DEADLINE_S = 300
-CPU_MESSAGES_PER_S = 2_000
 IDLE_CONNECTIONS = 1_000
+PACED_PER_S = 2_000
 SETTLE_S = 1.0
+VISITORS = 20  # at once
 
 
 class NotMeasuredError(RuntimeError):
@@ -40,14 +41,18 @@ class Measurement:
     only: tuple[type[Broker], ...] = (Broker,)
 
 
-def _load(scenario: str, broker: Broker, seconds: float, *numbers: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.load", scenario, str(broker.port), str(seconds), *map(str, numbers)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 90, check=False)
-    if finished.returncode:
-        raise NotMeasuredError(
-            finished.stderr.strip().splitlines()[-1] if finished.stderr.strip() else "load client failed"
-        )
-    counted: dict[str, Any] = json.loads(finished.stdout)
+def _load(
+    scenario: str, broker: Broker, seconds: float, *numbers: int, when_ready: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Run the load client; `when_ready` is called when what it counts begins. Raises NotMeasuredError."""
+    with _client(scenario, broker, seconds, *numbers) as client:
+        assert client.stdout is not None
+        client.stdout.readline()
+        when_ready()
+        output, errors = client.communicate()
+    if client.returncode:
+        raise NotMeasuredError(errors.strip().splitlines()[-1] if errors.strip() else "load client failed")
+    counted: dict[str, Any] = json.loads(output)
     if counted.get("stalled"):
         raise NotMeasuredError("messages were lost")
     if counted.get("unanswered"):
@@ -63,16 +68,33 @@ def _fan_out(publishers: int, subscribers: int) -> Callable[[Broker, float], flo
     return lambda broker, seconds: float(_load("fan_out", broker, seconds, publishers, subscribers)["per_s"])
 
 
-def _cpu_us(broker: Broker, seconds: float) -> float:
+def _client(scenario: str, broker: Broker, seconds: float, *numbers: int) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "bench.load", scenario, str(broker.port), str(seconds), *map(str, numbers)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def _cpu_us(scenario: str, *numbers: int) -> Callable[[Broker, float], float]:
+    """Of broker and store, for each that is counted; without what it takes to get there."""
+
+    def measure(broker: Broker, seconds: float) -> float:
+        before: list[float] = []
+        counted = _load(scenario, broker, seconds, *numbers, when_ready=lambda: before.append(broker.cpu_s()))
+        return (broker.cpu_s() - before[0]) / float(counted["counted"]) * 1e6
+
+    return measure
+
+
+def _resting_ms(broker: Broker, seconds: float) -> float:
+    time.sleep(SETTLE_S)
     before = broker.cpu_s()
-    counted = _load("acknowledged", broker, seconds, 500, 4, CPU_MESSAGES_PER_S)
-    return (broker.cpu_s() - before) / float(counted["total"]) * 1e6
+    time.sleep(seconds)
+    return (broker.cpu_s() - before) / seconds * 1e3
 
 
 def _idle_bytes(broker: Broker, _seconds: float) -> float:
     before = broker.resident_bytes()
-    command = [sys.executable, "-m", "bench.load", "idle", str(broker.port), str(SETTLE_S), str(IDLE_CONNECTIONS)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+    with _client("idle", broker, SETTLE_S, IDLE_CONNECTIONS) as holder:
         assert holder.stdout is not None
         if holder.stdout.readline() != "ready\n":
             raise NotMeasuredError("not every connection was accepted")
@@ -107,7 +129,26 @@ MEASUREMENTS = (
     Measurement("qos0_1_1", "QoS 0, 1 publisher to 1 subscriber, deliveries", "/s", _fan_out(1, 1)),
     Measurement("qos0_5_10", "QoS 0, 5 publishers to 10 subscribers, deliveries", "/s", _fan_out(5, 10)),
     Measurement(
-        "cpu", "CPU of broker and store a message, 2,000/s of 500 devices", "us", _cpu_us, is_more_better=False
+        "cpu",
+        "CPU of broker and store: a message, 2,000/s of 500 devices",
+        "us",
+        _cpu_us("acknowledged", 500, 4, PACED_PER_S),
+        is_more_better=False,
     ),
+    Measurement(
+        "cpu_visit",
+        "  a client that connects, subscribes, leaves",
+        "us",
+        _cpu_us("visits", VISITORS),
+        is_more_better=False,
+    ),
+    Measurement(
+        "cpu_ping",
+        "  a PINGREQ, 2,000/s of 500 clients",
+        "us",
+        _cpu_us("pings", 500, PACED_PER_S),
+        is_more_better=False,
+    ),
+    Measurement("cpu_rest", "  a second with nothing to do", "ms", _resting_ms, is_more_better=False),
     Measurement("idle", "memory an idle connection with one subscription", "bytes", _idle_bytes, is_more_better=False),
 )

@@ -9,6 +9,8 @@ PAYLOAD_BYTES = 100
 ACKNOWLEDGEMENT_BYTES = 4  # PUBACK of MQTT 3.1.1: 0x40, 2, packet identifier
 CONNACK_BYTES = 4
 SUBACK_BYTES = 5  # for one filter
+PINGREQ, DISCONNECT = b"\xc0\x00", b"\xe0\x00"
+PINGRESP_BYTES = 2
 
 
 def _text(value: str) -> bytes:
