@@ -59,29 +59,33 @@ local function chunk_size(fields) -- f, frame, i, ids, n, count
 end
 
 -- Remove whole chunks from the old end: those of an age, and those without which enough messages are left.
--- The newest chunk stays.
+-- The newest chunk stays. Returns how many messages and bytes are left.
 local function trim_history(count, bytes)
-  local left = redis.call('XLEN', history)
-  while left > 1 do
-    local entries = redis.call('XRANGE', history, '-', '+', 'COUNT', math.min(left - 1, TRIM_STEP))
-    for _, entry in ipairs(entries) do
+  local left, step = nil, 1 -- nearly always the first one stays
+  repeat
+    for _, entry in ipairs(redis.call('XRANGE', history, '-', '+', 'COUNT', step)) do
       local messages, size = chunk_size(entry[2])
       local is_old = tonumber(string.match(entry[1], '^%d+')) < keep_from_ms
       if not (is_old or bytes > keep_bytes or count - messages >= keep_messages) then
         return count, bytes
       end
+      left = left or redis.call('XLEN', history)
+      if left == 1 then
+        return count, bytes
+      end
       redis.call('XDEL', history, entry[1])
       count, bytes, left = count - messages, bytes - size, left - 1
     end
-  end
+    step = TRIM_STEP
+  until not left -- there was none
   return count, bytes
 end
 
-local function append_history(chunks)
-  local count, bytes = 0, 0
-  if redis.call('EXISTS', history) == 1 then
-    local kept = redis.call('HMGET', record, 'history_count', 'history_bytes')
-    count, bytes = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
+-- Returns how many messages and bytes there are then. `count` and `bytes` are of the history as it was, if it still is.
+local function append_history(chunks, count, bytes)
+  local is_there = redis.call('EXPIRE', history, ARGV[5]) == 1
+  if not is_there then
+    count, bytes = 0, 0
   end
   for _, chunk in ipairs(chunks) do
     local id, frame, ids, messages = unpack(chunk)
@@ -90,21 +94,24 @@ local function append_history(chunks)
       count, bytes = count + messages, bytes + #frame + #ids
     end
   end
-  count, bytes = trim_history(count, bytes)
-  redis.call('HSET', record, 'history_count', count, 'history_bytes', bytes)
-  redis.call('EXPIRE', history, ARGV[5])
+  if not is_there then
+    redis.call('EXPIRE', history, ARGV[5])
+  end
+  return trim_history(count, bytes)
 end
 
-local stored = redis.call('HMGET', record, 'position', 'last_seen', 'first_seen', 'messages', 'bytes')
+local stored = redis.call('HMGET', record, 'position', 'last_seen', 'first_seen', 'messages', 'bytes', 'history_count',
+  'history_bytes')
 local position = stored[1] or '0-0'
 if not fits(position, write[AFTER], write[FIRST]) then
   return position
 end
 
+local history_count, history_bytes = append_history(write[CHUNKS], tonumber(stored[6] or 0), tonumber(stored[7] or 0))
 redis.call('HSET', record, 'position', write[LAST], 'last_seen', math.max(write[LAST_MS], tonumber(stored[2] or 0)),
   'first_seen', stored[3] or write[FIRST_MS], 'messages', tonumber(stored[4] or 0) + write[MESSAGES],
-  'bytes', tonumber(stored[5] or 0) + write[BYTES], 'client_id', write[CLIENT_ID])
+  'bytes', tonumber(stored[5] or 0) + write[BYTES], 'client_id', write[CLIENT_ID],
+  'history_count', history_count, 'history_bytes', history_bytes)
 set_bounded(values, write[FIELDS], tonumber(ARGV[6]), merge_rollups)
 set_bounded(topics, write[TOPICS], tonumber(ARGV[7]), function() end)
-append_history(write[CHUNKS])
 return nil
