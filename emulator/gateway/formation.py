@@ -67,7 +67,7 @@ class Formation:
             "scale": self._scale,
             "kill": self._signal,
             "stop": self._signal,
-            "cont": self._signal,
+            "cont": self._continue,
             "status": self._status,
         }
 
@@ -134,10 +134,19 @@ class Formation:
         container = self._serving.get(action.number or 0)
         if container is None:
             raise ActionError(f"no {container_name(action.number or 0)} serves")
-        {"kill": container.kill, "stop": container.pause, "cont": container.resume}[action.verb]()
+        {"kill": container.kill, "stop": container.pause}[action.verb]()
         if action.verb == "kill":
             await container.ended.wait()
         return f"{container.label} got SIG{action.verb.upper()}"
+
+    async def _continue(self, action: Action) -> str:
+        """Wake all of this name: what was stopped may have been replaced meanwhile, and leave only now."""
+        named = [each for each in self._alive if each.number == action.number]
+        if not named:
+            raise ActionError(f"there is no {container_name(action.number or 0)}")
+        for container in named:
+            container.resume()
+        return f"{' and '.join(sorted(each.label for each in named))} got SIGCONT"
 
     async def _status(self, _action: Action) -> str:
         lines = [self._status_line(each) for each in sorted(self._alive, key=lambda each: (each.number, each.pid))]

@@ -158,6 +158,20 @@ def test_a_signal_ends_all_containers_in_order(gateway: GatewayProcess, signal_n
     assert not gateway.control.exists()
 
 
+def test_a_frozen_container_that_was_replaced_leaves_when_it_goes_on(gateway: GatewayProcess):
+    gateway.start()
+    (old,) = gateway.container_pids
+    gateway.act("stop tcp-1")
+    gateway.act("deploy")
+    assert "leaving" in gateway.act("status")
+    _, new = gateway.container_pids
+    assert gateway.act("cont tcp-1") == " and ".join(sorted(f"tcp-1[{pid}]" for pid in (old, new))) + " got SIGCONT"
+    eventually(lambda: not is_alive(old), "the old one is gone")
+    with pytest.raises(ActionError, match="there is no tcp-2"):
+        gateway.act("cont tcp-2")
+    assert "2 status 0;" in gateway.summary()
+
+
 def test_a_frozen_container_leaves_in_order_when_the_gateway_stops(gateway: GatewayProcess):
     gateway.start("--containers", "2")
     gateway.act("stop tcp-1")
