@@ -70,7 +70,8 @@ class Application:
         self._node_id = new_node_id()
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
-        self._is_fenced = self._is_told_to_stop = False
+        self._fenced = asyncio.Event()
+        self._is_told_to_stop = False
         self._has_looked_at_store = False
         self._clients: list[redis.asyncio.Redis] = []
         self._background: asyncio.Task[None] | None = None
@@ -113,7 +114,7 @@ class Application:
             return 1
         log.info("Listening on %s:%s as node %s.", settings.host, settings.port, self._node_id)
         await self._serve()
-        if self._is_fenced and not self._is_told_to_stop:
+        if self._fenced.is_set() and not self._is_told_to_stop:
             return FENCED
         log.info("Stopped.")
         return 0
@@ -123,7 +124,7 @@ class Application:
         self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
         self._link = StoreLink(settings.redis_url, (COMMIT.source, *SCRIPTS), on_up=self._link_is_up)
         self._reader = StoreLink(settings.redis_url, log_level=logging.DEBUG)
-        self._membership = Membership(self._node_id, self._link, self._reader, settings.node_timeout_s, self._fenced)
+        self._membership = Membership(self._node_id, self._link, self._reader, settings.node_timeout_s, self._on_fenced)
         self._broker = MessageBroker(
             node_id=self._node_id,
             connection_limits=_connection_limits(settings),
@@ -229,8 +230,8 @@ class Application:
         self._is_told_to_stop = True
         self._stopping.set()
 
-    def _fenced(self) -> None:
-        self._is_fenced = True
+    def _on_fenced(self) -> None:
+        self._fenced.set()
         self._stopping.set()
 
     async def _serve(self) -> None:
@@ -252,7 +253,7 @@ class Application:
             await self._plugins.serving()
         await self._stopping.wait()
         self._server.stop_listening()
-        if self._is_fenced:
+        if self._fenced.is_set():
             await self._server.close_connections()  # nothing that they sent can be acknowledged here any more
         else:
             await self._drain()
@@ -286,9 +287,12 @@ class Application:
         await self._store_rest()
 
     async def _store_rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._committer.drain(), DRAIN_TIMEOUT_S)
-        except TimeoutError:
+        """Wait for the store to take what is left; not where the other nodes have given this one up, and it never will."""
+        drained = asyncio.create_task(self._committer.drain())
+        fenced = asyncio.create_task(self._fenced.wait())
+        done, _ = await asyncio.wait((drained, fenced), timeout=DRAIN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        await cancel(drained, fenced)
+        if not done:
             log.warning("The store did not take what was left; it was not acknowledged, so its senders send it again.")
 
     def _describe(self) -> dict[str, str | int]:

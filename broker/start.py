@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -25,7 +25,7 @@ async def watch_parent(on_end: Callable[[], None]) -> None:
     await loop.connect_read_pipe(lambda: _StandardInput(on_end), sys.stdin)
 
 
-async def cancel(*tasks: asyncio.Task[None], try_s: float = CANCEL_TRY_S) -> None:
+async def cancel(*tasks: asyncio.Task[Any], try_s: float = CANCEL_TRY_S) -> None:
     """End tasks together; again after `try_s` where redis-py lost a cancellation that met a time-out of its own."""
     pending = set(tasks)
     while pending:

@@ -125,6 +125,29 @@ def test_a_node_that_was_paused_can_do_no_harm(
     assert paused.terminate() == 0
 
 
+def test_a_paused_node_that_is_told_to_stop_does_not_wait_for_what_it_can_never_store(
+    start: Callable[[], BrokerProcess], at: At, cluster_store: EmbeddedValkey
+) -> None:
+    """As when it hangs while it is replaced, and goes on once it was given up."""
+    staying, paused = start(), start()
+    subscriber = at(staying, "subscriber")
+    subscriber.subscribe(("t", 1))
+    publisher = at(paused, "publisher", **LASTING)
+    os.kill(paused.pid, signal.SIGSTOP)
+    try:
+        publisher.send(mqtt.publish(5, "t", b"stale", qos=1, packet_id=1))
+        with redis.Redis.from_url(cluster_store.url) as store:
+            eventually(lambda: store.zcard(schema.MEMBERS) == 1, "the paused node is given up", PATIENCE_S)
+        os.kill(paused.pid, signal.SIGTERM)
+    finally:
+        os.kill(paused.pid, signal.SIGCONT)
+    assert {packet.type for packet in publisher.receive_until_closed(PATIENCE_S)} <= {mqtt.DISCONNECT}
+    assert paused.terminate() == 0
+    assert "given this one up" in paused.log
+    assert "did not take what was left" not in paused.log
+    assert subscriber.receive_until_quiet() == []
+
+
 def test_an_outage_of_the_store_is_nobodys_death(
     start: Callable[[], BrokerProcess], at: At, cluster_store: EmbeddedValkey
 ) -> None:
