@@ -14,6 +14,7 @@ from stored_messages import views
 
 from local.valkey import EmbeddedValkey
 from store import schema
+from store.memory import SHED_ABOVE
 from store.retention_state import NOTHING, retention_state
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ MAX_BYTES = 24 * MIB
 DEVICES = 20
 SIZE = 10_000
 BATCH = 100
+STEADY = 50
+"""What is sent at once where it may not fill the store: in log, history and buffers a tenth of what Redis may hold."""
 DEADLINE_S = 60.0
 
 
@@ -72,16 +75,21 @@ def _fill(client: redis.Redis) -> str:
 def test_under_steady_load_old_history_goes_and_acknowledging_never_stops(
     start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
 ) -> None:
-    """Three times what Redis may hold, no faster than the views follow."""
+    """Three times what Redis may hold, no faster than the views follow and shedding makes room."""
     process = start_broker()
-    with RawClient(process.host, process.port, 4) as publisher, views(store.url) as query:
+    with (
+        RawClient(process.host, process.port, 4) as publisher,
+        views(store.url) as query,
+        redis.Redis.from_url(store.url) as client,
+    ):
         publisher.connect("steady")
-        for first in range(0, 3 * MAX_BYTES // SIZE, BATCH):
-            _send(publisher, range(first, first + BATCH))
-            _await_pubacks(publisher, BATCH)
-            eventually(lambda sent=first + BATCH: query.fleet().messages == sent, "shown", DEADLINE_S)  # type: ignore[misc]
+        for first in range(0, 3 * MAX_BYTES // SIZE, STEADY):
+            eventually(lambda: client.info("memory")["used_memory"] <= SHED_ABOVE * MAX_BYTES, "room", DEADLINE_S)
+            _send(publisher, range(first, first + STEADY))
+            _await_pubacks(publisher, STEADY)
+            eventually(lambda sent=first + STEADY: query.fleet().messages == sent, "shown", DEADLINE_S)  # type: ignore[misc]
         newest = {row.payload for n in range(DEVICES) for row in query.messages(f"d{n}", limit=1).rows}
-        assert newest == {_payload(first + BATCH - 1 - n) for n in range(DEVICES)}
+        assert newest == {_payload(first + STEADY - 1 - n) for n in range(DEVICES)}
         state = query.retention()  # before the rows: of them more may go meanwhile, and then they are only newer
         oldest_ms = min(query.messages(f"d{n}", limit=1000).rows[-1].ts_ms for n in range(DEVICES))
     assert state.shedding
