@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
@@ -142,7 +143,8 @@ class PahoClient(ForeignClient):
 
     def disconnect(self) -> None:
         self.client.disconnect()
-        self.client.loop_stop()
+        with suppress(AttributeError):  # paho's thread may end, and be forgotten, between its look and its wait
+            self.client.loop_stop()
 
 
 def received(message: paho.MQTTMessage) -> Received:
