@@ -10,6 +10,7 @@ import bson
 
 from broker.outlets.long_retention import LongRetention
 from broker.outlets.rollups import rollup_groups
+from broker.start import cancel
 from store.documents import document_of
 from store.long_collections import open_collections
 from store.long_history import LongHistory
@@ -77,8 +78,8 @@ class LongHistoryOutlet:
         """Close the connections."""
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await cancel(keeping)  # more than once, where the client has lost it
+            await asyncio.gather(keeping, return_exceptions=True)  # an error of its own is of no use any more
         database, self._database = self._database, None
         if database is not None:
             try:
