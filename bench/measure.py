@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ CATCH_UP_DEADLINE_S = 300
 IDLE_CONNECTIONS = 1_000
 PACED_PER_S = 2_000
 SETTLE_S = 1.0
+SPARE_S = 90.0  # for a load client to connect and to end, at most
 VISITORS = 20  # at once
 
 
@@ -47,9 +49,12 @@ def _load(
     """Run the load client; `when_ready` is called when what it counts begins. Raises NotMeasuredError."""
     with _client(scenario, broker, seconds, *numbers) as client:
         assert client.stdout is not None
+        bound = threading.Timer(seconds + SPARE_S, client.kill)
+        bound.start()
         client.stdout.readline()
         when_ready()
         output, errors = client.communicate()
+        bound.cancel()
     if client.returncode:
         raise NotMeasuredError(errors.strip().splitlines()[-1] if errors.strip() else "load client failed")
     counted: dict[str, Any] = json.loads(output)

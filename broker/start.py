@@ -26,7 +26,7 @@ async def watch_parent(on_end: Callable[[], None]) -> None:
 
 
 async def cancel(*tasks: asyncio.Task[Any], try_s: float = CANCEL_TRY_S) -> None:
-    """End tasks together; again after `try_s` where redis-py lost a cancellation that met a time-out of its own."""
+    """End tasks together; again after `try_s` where a client of a store lost a cancellation that met a time-out of its own."""
     pending = set(tasks)
     while pending:
         for task in pending:
