@@ -68,6 +68,14 @@ TABLE: tuple[Setting, ...] = (
         "TCP_URL", any_text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."
     ),
     Setting("CONTAINER", any_text, "", "Name of this container; the platform sets it.", used_by=TCP),
+    Setting(
+        "CONTAINER_MEMORY",
+        between(128 * MIB, 1024 * GIB),
+        str(256 * MIB),
+        "Memory of this container, which the bounds of docs/limits.md divide; the platform sets it.",
+        "bytes",
+        used_by=TCP,
+    ),
     Setting("LOG_LEVEL", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "How much the processes log."),
     Setting(
         "BROKER_WORKERS",
@@ -254,7 +262,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "RECEIVE_BUFFER_BYTES",
         between(64 * KIB, 64 * GIB),
-        str(64 * MIB),
+        str(12 * MIB),
         "Packets that have not arrived whole, of all connections together.",
         "bytes",
         used_by=TCP,
@@ -357,7 +365,7 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "BACKLOG_BYTES",
         between(64 * KIB, 1 * GIB),
-        str(16 * MIB),
+        str(12 * MIB),
         "Messages held while the store does not answer; beyond it the broker stops reading.",
         "bytes",
         used_by=TCP,
