@@ -60,7 +60,7 @@ def test_each_row_can_be_used(setting: Setting):
 
 def test_units_stand_in_the_names_that_need_them():
     suffixes = {"_S": "s", "_BYTES": "bytes"}
-    for setting in TABLE:
+    for setting in (each for each in TABLE if each.name != "CONTAINER_MEMORY"):  # the platform's name
         for suffix, unit in suffixes.items():
             assert setting.name.endswith(suffix) == (setting.unit == unit), setting.name
 
