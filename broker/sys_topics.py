@@ -1,4 +1,8 @@
-"""The `$SYS` topics: what the broker says of itself every few seconds, named as Mosquitto names them where it has them."""
+"""The `$SYS` topics: the broker's own state, published every few seconds under the names that Mosquitto has for it.
+
+Messages are PUBLISH packets: `messages/received`, `messages/sent` and `messages/dropped` are what Mosquitto calls
+`publish/messages/…`, and are published under both names. Mosquitto's own `messages/sent` counts packets of every type.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +67,11 @@ class SysTopics:
 
     def _values(self) -> dict[str, object]:
         counters, sessions = self._broker.counters, len(self._broker.sessions)
+        messages = {
+            "received": counters.messages_received,
+            "sent": counters.messages_delivered,
+            "dropped": counters.messages_dropped + self._committer.dropped,
+        }
         connected = sum(1 for connection in self._server.connections if connection.client.session is not None)
         return {
             "version": f"iot-mqtt-broker {broker.__version__}",
@@ -71,9 +80,8 @@ class SysTopics:
             "clients/disconnected": max(0, sessions - connected),
             "clients/total": sessions,
             "subscriptions/count": self._broker.tree.count - self._broker.routes.count,
-            "messages/received": counters.messages_received,
-            "messages/sent": counters.messages_delivered,
-            "messages/dropped": counters.messages_dropped + self._committer.dropped,
+            **{f"messages/{name}": value for name, value in messages.items()},
+            **{f"publish/messages/{name}": value for name, value in messages.items()},
             "store/lag": self._lag_ms(),
             "store/backlog": self._committer.backlog_bytes,
             "store/memory/used": self._room.memory.used_bytes,

@@ -54,7 +54,10 @@ class Presence(Protocol):
 
 @dataclass(slots=True)
 class Counters:
-    """What happened since the process started; shown in $SYS, on the dashboard and by `/metrics`."""
+    """What happened since the process started; shown in $SYS and on the dashboard.
+
+    `messages_delivered`: PUBLISH packets sent to clients, repeats and `$SYS` included.
+    """
 
     connections_opened: int = 0
     connections_refused: int = 0
@@ -206,7 +209,6 @@ class MessageBroker:
                 ),
                 now,
             )
-        self.counters.messages_delivered += len(subscribers)
 
     def _received_at(self, message: Message, now: float) -> float:
         return now - max(0, self.wall_ms() - message.received_ms) / 1000

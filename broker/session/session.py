@@ -232,6 +232,7 @@ class Session:
             self.counters.messages_dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
             return False
         attachment.send(data)
+        self.counters.messages_delivered += 1
         return True
 
     def _enqueue(self, delivery: Delivery, now: float) -> None:

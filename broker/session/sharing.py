@@ -96,7 +96,6 @@ class Sharing:
         delivery = Delivery(publish, qos, is_retain, member.subscription_identifiers)
         delivery.shared_filter = shared_filter
         member.subscriber.deliver(delivery, now)
-        self._broker.counters.messages_delivered += 1
 
 
 def _give(
