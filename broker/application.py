@@ -22,6 +22,7 @@ from broker.commit.committer import Committer
 from broker.commit.room import Room
 from broker.host.authentication import PasswordAuthenticator
 from broker.host.interface import Event, PluginConfigurationError
+from broker.memory_plan import MemoryPlan
 from broker.net.door import Doors
 from broker.net.server import Server
 from broker.projector.lag import Lag
@@ -35,7 +36,7 @@ from broker.start import BAD_SETTINGS_STATUS, cancel, watch_parent
 from broker.sys_topics import SysTopics
 from settings import SettingsError
 from store.clock import wall_ms
-from store.commit_log import COMMIT, CommitLog
+from store.commit_log import COMMIT, FREEING_COMMIT, INBOX_BYTES, Bounds, CommitLog
 from store.connection import connect, connect_async
 from store.health import store_status
 from store.link import LinkDownError, StoreLink
@@ -58,6 +59,7 @@ FENCED = -1
 DRAIN_TIMEOUT_S = 4.0
 CANCEL_TIMEOUT_S = 2.0
 STORE_STATUS_TIMEOUT_S = 2.0
+UNBOUNDED_BYTES = 1 << 62
 
 
 class Application:
@@ -121,8 +123,11 @@ class Application:
 
     def _build(self) -> None:
         settings = self._settings
+        self._plan = MemoryPlan.of(settings)
         self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
-        self._link = StoreLink(settings.redis_url, (COMMIT.source, *SCRIPTS), on_up=self._link_is_up)
+        self._link = StoreLink(
+            settings.redis_url, (COMMIT.source, FREEING_COMMIT.source, *SCRIPTS), on_up=self._link_is_up
+        )
         self._reader = StoreLink(settings.redis_url, log_level=logging.DEBUG)
         self._membership = Membership(self._node_id, self._link, self._reader, settings.node_timeout_s, self._on_fenced)
         self._broker = MessageBroker(
@@ -135,6 +140,7 @@ class Application:
                 settings.mqtt_username, settings.mqtt_password, allow_anonymous=settings.allow_anonymous
             ),
             presence=self._presence,
+            plan=self._plan,
         )
         self._server = Server(
             self._broker,
@@ -166,7 +172,8 @@ class Application:
             on_congestion=lambda is_congested: self._server.set_reading(is_reading=not is_congested),
             peers=self._membership,
             now_ms=wall_ms,
-            is_held=self._is_held,
+            admits_messages=self._admits_messages,
+            bounds=self._bounds,
         )
         self._broker.retained = RetainedMessages(self._link)
         self._broker.sessions.backing = Backing(
@@ -215,10 +222,20 @@ class Application:
             for warning in status.warnings:
                 log.warning("Store: %s", warning)
 
-    def _is_held(self) -> bool:
-        """Whether commits have to wait: for what other nodes want, for room, or for views or a long history that lag too far."""
+    def _admits_messages(self) -> bool:
+        """Whether messages may be stored: they wait for memory, and for views or a long history that lag too far."""
         is_late = self._lag.bytes > log_bound(self._room.memory, self._settings.log_max_bytes)
-        return not self._membership.has_joined.is_set() or self._room.is_full or is_late
+        return not self._room.is_full and not is_late
+
+    def _bounds(self) -> Bounds:
+        """Return what the store keeps at most: what settings say, and no more than a part of what Redis may use."""
+        share_bytes = self._room.memory.budget_bytes // 8 or UNBOUNDED_BYTES
+        settings = self._settings
+        return Bounds(
+            min(settings.retained_bytes, share_bytes),
+            min(settings.queues_bytes, share_bytes),
+            min(INBOX_BYTES, share_bytes // 2),
+        )
 
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         self._broker.stored(batch, sequence_numbers)
@@ -308,6 +325,7 @@ class Application:
             "messages_delivered": counters.messages_delivered,
             "messages_dropped": counters.messages_dropped + committer.dropped,
             "publishes_denied": counters.publishes_denied,
+            "inbox_messages_missed": counters.inbox_messages_missed,
             "connects_rejected": counters.connects_rejected,
             "connections_refused": counters.connections_refused,
             "protocol_errors": counters.protocol_errors,

@@ -311,6 +311,14 @@ TABLE: tuple[Setting, ...] = (
         "bytes",
     ),
     Setting(
+        "QUEUES_BYTES",
+        between(64 * KIB, 1024 * GIB),
+        str(128 * MIB),
+        "QoS 1 and 2 messages waiting for all sessions; never more than an eighth of what Redis may use.",
+        "bytes",
+        used_by=TCP,
+    ),
+    Setting(
         "QUEUE_AGE_S",
         between(1, 86_400 * 3650),
         str(7 * 86_400),
@@ -351,6 +359,14 @@ TABLE: tuple[Setting, ...] = (
         "s",
     ),
     Setting("RETAINED_MESSAGES", between(1, 10_000_000), "10000", "Retained messages kept.", "messages"),
+    Setting(
+        "RETAINED_BYTES",
+        between(64 * KIB, 64 * GIB),
+        str(32 * MIB),
+        "Retained messages kept; never more than an eighth of what Redis may use.",
+        "bytes",
+        used_by=TCP,
+    ),
     Setting(
         "BATCH_MESSAGES", between(1, 65_535), "8192", "Messages in one commit to the store.", "messages", used_by=TCP
     ),

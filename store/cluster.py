@@ -2,7 +2,7 @@
 
 own, disown, will       which node serves a client, and what to publish if it dies
 pass_on                 what a session that ends leaves to other members of its groups: into this node's inbox
-route, session_routes   who wants what: a record for new nodes, and a change that every node gets
+route, session_filter   who wants what: a record for new nodes, and a change that every node gets
 deliver                 messages for the clients of another node: into its inbox
 """
 
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from store import schema
-from store.commit_log import Change, ClientChange, Operation, RouteChange
+from store.commit_log import Change, ClientChange, Deliver, Operation, ReadUpTo, RouteChange
 from store.model import Message
 from store.scripting import load_script
-from store.session_store import QueueEntry, StoredSubscription, decode_entry, encode_subscriptions
+from store.session_store import QueueEntry, StoredOptions, decode_entry
 
 BEAT = load_script("beat")
 BURY = load_script("bury")
@@ -24,7 +24,6 @@ ADOPT = load_script("adopt")
 
 ADOPT_CLIENTS = 200
 ADOPTING_MS = 10_000
-MAX_INBOX = 10_000
 
 
 class InboxEntry(msgspec.Struct, array_like=True, gc=False):
@@ -50,7 +49,11 @@ class StoredWill(msgspec.Struct, array_like=True, gc=False):
     due_ms: int = 0
 
 
-class DueWill(Message):
+class WillMessage(Message):
+    """A will that is published."""
+
+
+class DueWill(WillMessage):
     """The will of a connection that has ended at another node: this node publishes it, whoever serves its client now."""
 
 
@@ -62,12 +65,20 @@ class NodeRoute(msgspec.Struct, array_like=True, tag="r", frozen=True):
     count: int
 
 
-class SessionRoutes(msgspec.Struct, array_like=True, tag="s", frozen=True):
-    """The subscriptions of a session that lasts, as JSON; "": it has ended. `node_id`: who says so."""
+class SessionFilter(msgspec.Struct, array_like=True, tag="f", frozen=True):
+    """A persistent session has subscribed to a filter; `options` None: unsubscribed. `node_id`: the node that says so."""
 
     node_id: str
     client_id: str
-    subscriptions: str
+    topic_filter: str
+    options: StoredOptions | None
+
+
+class SessionEnded(msgspec.Struct, array_like=True, tag="s", frozen=True):
+    """A persistent session has ended. `node_id`: the node that says so."""
+
+    node_id: str
+    client_id: str
 
 
 class NodeGone(msgspec.Struct, array_like=True, tag="n", frozen=True):
@@ -77,7 +88,8 @@ class NodeGone(msgspec.Struct, array_like=True, tag="n", frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_change = msgspec.msgpack.Decoder(NodeRoute | SessionRoutes | NodeGone).decode
+RoutingChange = NodeRoute | SessionFilter | SessionEnded | NodeGone
+_decode_change = msgspec.msgpack.Decoder(RoutingChange).decode
 _decode_inbox_entry = msgspec.msgpack.Decoder(InboxEntry).decode
 _decode_will = msgspec.msgpack.Decoder(StoredWill).decode
 
@@ -128,28 +140,28 @@ def route(route: NodeRoute) -> list[Change]:
     return [record, RouteChange(_encode(route))]
 
 
-def session_routes(node_id: str, client_id: str, current: list[StoredSubscription]) -> RouteChange:
-    """Say what a session that lasts is subscribed to."""
-    subscriptions = encode_subscriptions(current).decode()
-    return RouteChange(_encode(SessionRoutes(node_id, client_id, subscriptions)), client_id)
+def session_filter(node_id: str, client_id: str, topic_filter: str, options: StoredOptions | None) -> RouteChange:
+    """Say that a persistent session has subscribed to a filter, or unsubscribed."""
+    return RouteChange(_encode(SessionFilter(node_id, client_id, topic_filter, options)), client_id)
 
 
-def session_gone(node_id: str, client_id: str) -> RouteChange:
-    """Say that a session has ended."""
-    return RouteChange(_encode(SessionRoutes(node_id, client_id, "")), client_id)
+def end_session(node_id: str, client_id: str) -> list[Change]:
+    """End a persistent session, in the store and for all nodes."""
+    return [
+        ClientChange("end", client_id, (client_id,)),
+        RouteChange(_encode(SessionEnded(node_id, client_id)), client_id),
+    ]
 
 
-def deliver(node_id: str, entry: InboxEntry) -> Operation:
+def deliver(node_id: str, entry: InboxEntry) -> Deliver:
     """Put messages into a node's inbox, unless that node is gone."""
-    return Operation(
-        "XADD", schema.of_node("inbox", node_id), ("NOMKSTREAM", "MAXLEN", "~", MAX_INBOX, "*", "m", _encode(entry))
-    )
+    return Deliver(node_id, _encode(entry), len(entry.messages))
 
 
-def read_up_to(node_id: str, entry_id: str) -> Operation:
-    """Take entries out of a node's inbox, up to this one: what they brought is stored with the same commit."""
-    ms, _, seq = entry_id.partition("-")
-    return Operation("XTRIM", schema.of_node("inbox", node_id), ("MINID", f"{ms}-{int(seq) + 1}"))
+def read_up_to(entries: list[Any]) -> ReadUpTo:
+    """Take entries of a stream reply out of this node's inbox: what they brought is stored with the same commit."""
+    size_bytes = sum(len(fields[1]) for _, fields in entries if fields[0] == b"m")
+    return ReadUpTo(entries[-1][0].decode(), size_bytes)
 
 
 # --- what comes back
@@ -188,7 +200,7 @@ def read_inbox(reply: list[Any]) -> list[Inboxed]:
     return found
 
 
-def read_changes(reply: list[Any]) -> list[tuple[int, NodeRoute | SessionRoutes | NodeGone]]:
+def read_changes(reply: list[Any]) -> list[tuple[int, RoutingChange]]:
     """Return changes of the routes with their versions."""
     return [(int(entry_id[2:]), _decode_change(fields[1])) for entry_id, fields in reply]
 
@@ -213,7 +225,7 @@ def beat_command(node_id: str, timeout_ms: int) -> tuple[Any, ...]:
 def bury_command(node_id: str, silent_ms: int) -> tuple[Any, ...]:
     """Give a node up that has been silent for so long; 0: this one leaves."""
     parts = (schema.of_node(part, node_id) for part in ("member", "lost", "routes-of"))
-    keys = (schema.MEMBERS, *parts, schema.DEAD, schema.ROUTES, schema.ROUTES_VERSION)
+    keys = (schema.MEMBERS, *parts, schema.DEAD, schema.ROUTES, schema.ROUTES_VERSION, schema.ACCOUNTS)
     return ("EVALSHA", BURY.sha, len(keys), *keys, node_id, silent_ms, _encode(NodeGone(node_id)))
 
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMMIT = load_script("commit")
+FREEING_COMMIT = load_script("allow_oom", "commit")
+"""The same for a commit that frees memory, which Redis executes also when it is over `maxmemory`."""
+
 MARKER_TTL_S = 86_400
+INBOX_BYTES = 8 * 1024 * 1024
 WAITAOF_TIMEOUT_MS = 4_000
 NO_WAITAOF = "ACK_AFTER=disk needs Redis 7.2 or Valkey, and this server is older"
 
@@ -36,6 +40,16 @@ class Enqueue(NamedTuple):
     client_id: str
     entry: bytes
     since_ms: int
+
+
+class EnqueueRetained(NamedTuple):
+    """Enqueue a retained message, unless its topic has another one than `version` by now."""
+
+    client_id: str
+    entry: bytes
+    since_ms: int
+    topic_name: str
+    version: int
 
 
 class Dequeue(NamedTuple):
@@ -60,7 +74,7 @@ class Operation(NamedTuple):
 
 
 class ClientChange(NamedTuple):
-    """`own` or `disown` a client, or `pass_on` what it leaves, see `cluster`."""
+    """`own` or `disown` a client, `end` its session, or `pass_on` what it leaves, see `cluster`."""
 
     name: str
     client_id: str
@@ -74,7 +88,24 @@ class RouteChange(NamedTuple):
     client_id: str = ""
 
 
-Change = Enqueue | Dequeue | Operation | ClientChange | RouteChange
+class Deliver(NamedTuple):
+    """Put messages (`cluster.InboxEntry`) into another node's inbox; where it is full, they are counted there."""
+
+    node_id: str
+    entry: bytes
+    messages: int
+    client_id: str = ""
+
+
+class ReadUpTo(NamedTuple):
+    """Take entries out of this node's inbox, up to this one; `size_bytes`: of what `Deliver` has put there."""
+
+    entry_id: str
+    size_bytes: int
+    client_id: str = ""
+
+
+Change = Enqueue | EnqueueRetained | Dequeue | Operation | ClientChange | RouteChange | Deliver | ReadUpTo
 """What a commit can do besides storing messages."""
 
 
@@ -88,7 +119,8 @@ class Standing(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a commit did. `sequence_numbers`: one for each Enqueue in order; 0: queue full, -1: session gone; None: unknown.
+    """What a commit did. `sequence_numbers`: one for each Enqueue and EnqueueRetained in order; None: unknown.
+    0: the queue is full; -1: the session is gone; -2: another message is retained by now.
 
     `dropped`: entries of queues that nobody was sent, because they were too old.
     `routes`: their version now, this node's own changes included; None: unknown.
@@ -100,6 +132,12 @@ class Committed(NamedTuple):
     routes: int | None
     inbox: list[Any]
     """Stream entries that other nodes' commits before this one have put into this node's inbox."""
+
+    retained_version: int
+    """Of the retained messages as they were before this commit: whatever is newer was routed by this node's subscriptions."""
+
+    missed: int
+    """How many messages this node's inbox has not taken, ever."""
 
 
 class Outdated(NamedTuple):
@@ -113,6 +151,16 @@ class Outdated(NamedTuple):
     lost_client_ids: list[str]
     changes: list[Any] | None
     inbox: list[Any]
+    missed: int
+
+
+class Bounds(NamedTuple):
+    """What the store keeps at most, in bytes over all nodes: retained messages, queues; one inbox; changes of the routes."""
+
+    retained_bytes: int
+    queues_bytes: int
+    inbox_bytes: int = INBOX_BYTES
+    routes_bytes: int = 2 * 1024 * 1024
 
 
 class FencedError(Exception):
@@ -136,7 +184,7 @@ class CommitLog:
         self._keys = (
             schema.LOG, schema.committed(node_id), schema.RETAINED, schema.RETAINED_INDEX,
             schema.of_node("member", node_id), schema.of_node("lost", node_id), schema.ROUTES, schema.ROUTES_VERSION,
-            schema.of_node("inbox", node_id),
+            schema.of_node("inbox", node_id), schema.ACCOUNTS,
         )  # fmt: skip
         self._is_fsynced = is_fsynced
         self._limits = (max_retained, queue_messages, queue_bytes, queue_age_s * 1000)
@@ -147,24 +195,30 @@ class CommitLog:
         number: int,
         messages: list[Message],
         retained: Iterable[tuple[str, Message | None]],
-        operations: list[Change],
+        operations: list[Change] | None,
         standing: Standing,
         now_ms: int,
+        bounds: Bounds,
+        *,
+        is_freeing: bool = False,
     ) -> bytes:
         """Return the packed commands that commit `messages` and `operations` as commit `number`.
 
-        The store refuses it if there is something that `standing` does not know.
+        The store refuses it if there is something that `standing` does not know. `operations` None: there are none, and nobody
+        asks for the version of the retained messages.
         `retained`: topic names whose retained message this batch changes, None where it is cleared.
+        `is_freeing`: execute it although the store is over its memory limit.
         """
         pairs: list[str | bytes] = []
         for topic_name, message in retained:
             pairs += (topic_name, encode_frame([message]) if message is not None else b"")
-        keys, blob, entries = _compile(operations, len(self._keys)) if operations else ([], b"", [])
+        keys, blob, entries = ([], b"", []) if operations is None else _compile(operations, len(self._keys))
         frame = encode_frame(messages) if messages else b""
         head = (number, MARKER_TTL_S, frame, *self._limits, blob, len(pairs) // 2)
         node = (self._node_id, standing.lost, standing.routes, now_ms, standing.inbox)
-        arguments = (*head, *node, *pairs, *entries)
-        commit = pack(("EVALSHA", COMMIT.sha, len(self._keys) + len(keys), *self._keys, *keys, *arguments))
+        arguments = (*head, *node, *bounds, *pairs, *entries)
+        script = FREEING_COMMIT if is_freeing else COMMIT
+        commit = pack(("EVALSHA", script.sha, len(self._keys) + len(keys), *self._keys, *keys, *arguments))
         return commit + pack(("WAITAOF", 1, 0, WAITAOF_TIMEOUT_MS)) if self._is_fsynced else commit
 
     def read_replies(self, replies: Replies) -> Committed | Outdated:
@@ -179,21 +233,24 @@ class CommitLog:
         if outcome[0] == _FENCED:
             raise FencedError
         if outcome[0] == _OUTDATED:
-            _, lost, client_ids, _, changes, inbox = outcome
-            return Outdated(lost, [each.decode() for each in client_ids], changes if changes != 0 else None, inbox)
+            _, lost, client_ids, _, changes, inbox, missed = outcome
+            names = [each.decode() for each in client_ids]
+            return Outdated(lost, names, changes if changes != 0 else None, inbox, missed)
         if self._is_fsynced and replies[1][0] < 1:
             raise CommitRefusedError(f"not fsynced within {WAITAOF_TIMEOUT_MS} ms")
-        is_new, refused_retained, sequence_numbers, dropped, routes, inbox = outcome
+        is_new, refused_retained, sequence_numbers, dropped, routes, inbox, retained_version, missed = outcome
         return Committed(
             int(refused_retained),
             sequence_numbers if is_new else None,
             int(dropped),
             routes if is_new else None,
             inbox,
+            retained_version,
+            missed,
         )
 
 
-def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes, list[bytes]]:
+def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes, list[bytes]]:  # noqa: C901  one case a change
     """Return the keys that operations name, the operations with indices in their place, and the entries to enqueue."""
     keys: dict[str, int] = {}
     entries: dict[int, int] = {}
@@ -202,26 +259,37 @@ def _compile(operations: list[Change], first_key: int) -> tuple[list[str], bytes
     def index_of(key: str) -> int:
         return keys.setdefault(key, first_key + len(keys) + 1)
 
+    def place_of(entry: bytes) -> int:
+        position = entries.get(id(entry))  # one message to many sessions is one object
+        if position is None:
+            position = entries[id(entry)] = len(blobs)
+            blobs.append(entry)
+        return position
+
+    def queue_of(client_id: str) -> tuple[int, int]:
+        return index_of(schema.session(client_id)), index_of(schema.queue(client_id))
+
     compiled: list[tuple[Any, ...]] = []
-    for operation in operations:
-        if isinstance(operation, Enqueue):
-            position = entries.get(id(operation.entry))  # one message to many sessions is one object
-            if position is None:
-                position = entries[id(operation.entry)] = len(blobs)
-                blobs.append(operation.entry)
-            session, queue = schema.session(operation.client_id), schema.queue(operation.client_id)
-            compiled.append(("enqueue", index_of(session), index_of(queue), position, operation.since_ms))
-        elif isinstance(operation, Dequeue):
-            client_id, number, entry_bytes, is_dropped = operation
-            session, queue = schema.session(client_id), schema.queue(client_id)
-            compiled.append(("dequeue", index_of(session), index_of(queue), f"0-{number}", entry_bytes, is_dropped))
-        elif isinstance(operation, ClientChange):
-            compiled.append((operation.name, *operation.arguments))
-        elif isinstance(operation, RouteChange):
-            compiled.append(("change", _as_text(operation.change)))
-        else:
-            arguments = (_as_text(each) if isinstance(each, bytes) else each for each in operation.arguments)
-            compiled.append((operation.command, index_of(operation.key), *arguments))
+    for change in operations:
+        match change:
+            case Enqueue(client_id, entry, since_ms):
+                compiled.append(("enqueue", *queue_of(client_id), place_of(entry), since_ms))
+            case EnqueueRetained(client_id, entry, since_ms, topic_name, version):
+                found = (place_of(entry), since_ms, topic_name, str(version))
+                compiled.append(("enqueue_retained", *queue_of(client_id), *found))
+            case Dequeue(client_id, number, entry_bytes, is_dropped):
+                compiled.append(("dequeue", *queue_of(client_id), f"0-{number}", entry_bytes, is_dropped))
+            case ClientChange(name, _, arguments):
+                compiled.append((name, *arguments))
+            case RouteChange(blob):
+                compiled.append(("change", _as_text(blob)))
+            case Deliver(node_id, entry, messages):
+                compiled.append(("deliver", node_id, _as_text(entry), messages))
+            case ReadUpTo(entry_id, size_bytes):
+                compiled.append(("read_up_to", entry_id, size_bytes))
+            case Operation(command, key, arguments):
+                texts = (_as_text(each) if isinstance(each, bytes) else each for each in arguments)
+                compiled.append((command, index_of(key), *texts))
     return list(keys), _encode(compiled), blobs
 
 

@@ -4,20 +4,25 @@
     {log}:projector           string   NODE that projects the log; a lease
     {log}:committed:NODE      string   number of NODE's last commit; makes a retried commit harmless
     {log}:sessions            zset     every session that outlives its connection, by when it expires (ms)
-    {log}:session:CLIENT      hash     expiry (s), subscriptions (JSON), sent (sequence number), queued_bytes,
+    {log}:session:CLIENT      hash     expiry (s), sent (sequence number), queued_bytes,
                                        began (token of the connection that began it)
+    {log}:subscriptions:CLIENT hash    topic filter -> session_store.encode_options of its subscription
     {log}:queue:CLIENT        stream   what waits or is unacknowledged; entry id 0-N,
                                        fields `d` = session_store.QueueEntry, `t` = since when it waits (ms)
     {log}:received:CLIENT     set      QoS 2 packet identifiers received and not yet released
     {log}:released:CLIENT     set      sequence numbers of queue entries whose PUBREC came
-    {log}:retained            hash     topic name -> frame of one message
+    {log}:retained            hash     topic name -> VERSION:frame of one message
     {log}:retained:index      zset     the same topic names, all at score 0: found by literal prefix
+
+    {log}:accounts            hash     bytes of all `retained` messages, of all `queues`, of `routes` (the stream of changes);
+                                       retained_version: grows with each commit that changes retained messages
 
     {log}:outlet:NAME         hash     how far an outlet (mongodb, influxdb) is, see `outlet_state.OutletState`
     {log}:writes:NAME         string   NODE that writes to that outlet; a lease
 
     {log}:members             zset     NODE by its last heartbeat, by the store's clock (ms)
-    {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over. There while NODE may write
+    {log}:member:NODE         hash     lost: how many of its clients other nodes have taken over; inbox_bytes; missed: messages
+                                       that its full inbox did not take. There while NODE may write
     {log}:lost:NODE           list     the last of those clients
     {log}:inbox:NODE          stream   what other nodes' commits have for NODE, see `cluster.read_inbox`
     {log}:owners              hash     client id -> NODE that serves it, or served it last while its session lasts
@@ -63,6 +68,7 @@ LOG_FIELD = "f"
 PROJECTOR = "{log}:projector"
 RETAINED = "{log}:retained"
 RETAINED_INDEX = "{log}:retained:index"
+ACCOUNTS = "{log}:accounts"
 SESSIONS = "{log}:sessions"
 MEMBERS = "{log}:members"
 OWNERS = "{log}:owners"
@@ -130,6 +136,11 @@ def outlet_lease(name: str) -> str:
 def session(client_id: str) -> str:
     """Key of what is kept of a session."""
     return f"{{log}}:session:{client_id}"
+
+
+def subscriptions(client_id: str) -> str:
+    """Key of a session's subscriptions."""
+    return f"{{log}}:subscriptions:{client_id}"
 
 
 def queue(client_id: str) -> str:

@@ -14,12 +14,17 @@ import msgspec
 from store import schema
 from store.commit_log import Dequeue, Operation
 from store.model import Message  # noqa: TC001  msgspec reads the annotation at run time
+from store.scripting import load_script
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from store.link import Replies, StoreLink
 
 PAGE_ENTRIES = 200
-BOOT_PAGE = 500
+PAGE_BYTES = 64 * 1024
+SCAN_COUNT = 200
+SESSIONS_PAGE_BYTES = 512 * 1024
 CONNECTED = "+inf"
 """Score of a session in the index while its client is connected."""
 
@@ -51,13 +56,34 @@ class Loaded(NamedTuple):
     entry_bytes: int
 
 
-StoredSubscription = tuple[str, int, bool, bool, int, int]
-"""Topic filter, QoS, no local, retain as published, retain handling, subscription identifier."""
+StoredOptions = tuple[int, bool, bool, int, int]
+"""QoS, no local, retain as published, retain handling, subscription identifier."""
+
+Subscriptions = dict[str, StoredOptions]
+"""By topic filter."""
+
+READ_SESSIONS = load_script("read_sessions")
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(QueueEntry).decode
-encode_subscriptions = msgspec.json.Encoder().encode
-decode_subscriptions = msgspec.json.Decoder(list[StoredSubscription]).decode
+encode_options = msgspec.json.Encoder().encode
+decode_options = msgspec.json.Decoder(StoredOptions).decode
+
+
+class Page(NamedTuple):
+    """How much of a queue is read at once: entries, and about what they take in memory."""
+
+    entries: int = PAGE_ENTRIES
+    size_bytes: int = PAGE_BYTES
+
+    @classmethod
+    def of(cls, entries: int, size_bytes: int) -> Page:
+        """Return a page of about PAGE_BYTES, judged by entries of a queue and what they take; one entry at least."""
+        if not entries:
+            return cls()
+        average_bytes = size_bytes // entries + 1
+        most = max(1, min(PAGE_ENTRIES, PAGE_BYTES // average_bytes))
+        return cls(most, most * average_bytes)
 
 
 class StoredState(NamedTuple):
@@ -66,10 +92,11 @@ class StoredState(NamedTuple):
     sent: int
     released: set[int]
     received: set[int]
-    entries: list[Loaded]
     last: int
-    subscriptions: list[StoredSubscription]
+    subscriptions: Subscriptions
     began: str
+    queued_bytes: int
+    queued: int
 
 
 class StoredSession(NamedTuple):
@@ -78,7 +105,7 @@ class StoredSession(NamedTuple):
     client_id: str
     expiry_interval_s: int
     expires_ms: float
-    subscriptions: list[StoredSubscription]
+    subscriptions: Subscriptions
 
 
 # --- operations
@@ -104,21 +131,14 @@ def disconnected(client_id: str, expiry_interval_s: int, expires_ms: float) -> l
     ]
 
 
-def delete(client_id: str) -> list[Operation]:
-    """End a session."""
-    keys = (
-        schema.session(client_id), schema.queue(client_id), schema.received(client_id), schema.released(client_id),
-    )  # fmt: skip
-    return [
-        *(Operation("DEL", key, (), client_id) for key in keys),
-        Operation("ZREM", schema.SESSIONS, (client_id,), client_id),
-    ]
+def subscribe(client_id: str, topic_filter: str, options: StoredOptions) -> Operation:
+    """Add a subscription, or replace its options."""
+    return Operation("HSET", schema.subscriptions(client_id), (topic_filter, encode_options(options)), client_id)
 
 
-def subscriptions(client_id: str, current: list[StoredSubscription]) -> list[Operation]:
-    """Replace a session's subscriptions."""
-    encoded = encode_subscriptions(current).decode()
-    return [Operation("HSET", schema.session(client_id), ("subscriptions", encoded), client_id)]
+def unsubscribe(client_id: str, topic_filter: str) -> Operation:
+    """Take a subscription away."""
+    return Operation("HDEL", schema.subscriptions(client_id), (topic_filter,), client_id)
 
 
 def sent(client_id: str, sequence_number: int) -> Operation:
@@ -158,10 +178,11 @@ def state_commands(client_id: str) -> list[tuple[Any, ...]]:
     """Commands whose replies `read_state` understands."""
     queue = schema.queue(client_id)
     return [
-        ("HMGET", schema.session(client_id), "sent", "subscriptions", "began"),
+        ("HMGET", schema.session(client_id), "sent", "began", "queued_bytes"),
+        ("HGETALL", schema.subscriptions(client_id)),
         ("SMEMBERS", schema.released(client_id)),
         ("SMEMBERS", schema.received(client_id)),
-        ("XRANGE", queue, "-", "+", "COUNT", PAGE_ENTRIES),
+        ("XLEN", queue),
         ("XREVRANGE", queue, "+", "-", "COUNT", 1),
     ]
 
@@ -171,21 +192,27 @@ def read_state(replies: Replies) -> StoredState:
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
-    (sent_to, wanted, began), released, received, entries, newest = replies
+    (sent_to, began, queued_bytes), flat, released, received, queued, newest = replies
     return StoredState(
         int(sent_to or 0),
         {int(each) for each in released},
         {int(each) for each in received},
-        read_entries(entries),
         _sequence_number(newest[0][0]) if newest else 0,
-        decode_subscriptions(wanted or b"[]"),
+        read_subscriptions(flat),
         (began or b"").decode(),
+        int(queued_bytes or 0),
+        queued,
     )
 
 
-def page_command(client_id: str, after: int) -> tuple[Any, ...]:
+def read_subscriptions(flat: list[bytes]) -> Subscriptions:
+    """Return subscriptions from a reply of fields and values."""
+    return {name.decode(): decode_options(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def page_command(client_id: str, after: int, entries: int) -> tuple[Any, ...]:
     """The command that reads the next entries of a queue."""
-    return ("XRANGE", schema.queue(client_id), f"(0-{after}", "+", "COUNT", PAGE_ENTRIES)
+    return ("XRANGE", schema.queue(client_id), f"(0-{after}", "+", "COUNT", entries)
 
 
 def read_entries(reply: Any) -> list[Loaded]:
@@ -197,37 +224,42 @@ def _sequence_number(entry_id: bytes) -> int:
     return int(entry_id[2:])
 
 
-def stored_session_commands(client_ids: list[str]) -> list[tuple[Any, ...]]:
-    """Commands, two for each client, whose replies `read_stored_session` understands."""
+async def read_sessions(link: StoreLink, client_ids: list[str]) -> list[StoredSession]:
+    """Read the sessions that there are of some clients, SESSIONS_PAGE_BYTES at a time. Raises LinkDownError."""
+    found: list[StoredSession] = []
+    while client_ids:
+        (page,) = await link.call(read_sessions_command(client_ids))
+        found += sessions_of(client_ids, page)
+        client_ids = client_ids[len(page) :]
+    return found
+
+
+def read_sessions_command(client_ids: list[str]) -> tuple[Any, ...]:
+    """The command that reads as many of these clients' sessions as fit into SESSIONS_PAGE_BYTES, at least one."""
+    return ("EVALSHA", READ_SESSIONS.sha, 1, schema.SESSIONS, SESSIONS_PAGE_BYTES, *client_ids)
+
+
+def sessions_of(client_ids: list[str], page: list[Any]) -> list[StoredSession]:
+    """Return the sessions in a reply to `read_sessions_command`: of the first of these clients."""
     return [
-        command
-        for client_id in client_ids
-        for command in (
-            ("HMGET", schema.session(client_id), "expiry", "subscriptions"),
-            ("ZSCORE", schema.SESSIONS, client_id),
-        )
+        StoredSession(client_id, int(expiry), float(score), read_subscriptions(flat))
+        for client_id, (expiry, score, flat) in zip(client_ids, page, strict=False)
+        if expiry is not None and score is not None
     ]
 
 
-def read_stored_session(client_id: str, row: list[bytes | None], score: bytes | None) -> StoredSession | None:
-    """Return the session that two replies describe, None where there is none."""
-    expiry, wanted = row
-    if expiry is None or score is None:
-        return None
-    return StoredSession(client_id, int(expiry), float(score), decode_subscriptions(wanted or b"[]"))
+async def stored_sessions(link: StoreLink) -> AsyncIterator[list[StoredSession]]:
+    """Yield all sessions there are, a page at a time; one that begins or changes meanwhile may be missing or old.
 
-
-async def stored_sessions(link: StoreLink) -> list[StoredSession]:
-    """Read every session there is, BOOT_PAGE at a time. Raises LinkDownError."""
-    found: list[StoredSession] = []
-    start = 0
+    Raises LinkDownError.
+    """
+    cursor = b"0"
     while True:
-        command = ("ZRANGE", schema.SESSIONS, start, start + BOOT_PAGE - 1, "WITHSCORES")
-        (row,) = await link.call(command)
-        names = [name.decode() for name in row[::2]]
-        if not names:
-            return found
-        hashes = await link.call(*(("HMGET", schema.session(name), "expiry", "subscriptions") for name in names))
-        rows = zip(names, hashes, row[1::2], strict=True)
-        found += [each for each in (read_stored_session(*row) for row in rows) if each is not None]
-        start += BOOT_PAGE
+        ((cursor, row),) = await link.call(("ZSCAN", schema.SESSIONS, cursor, "COUNT", SCAN_COUNT))
+        client_ids = [name.decode() for name in row[::2]]
+        while client_ids:
+            (page,) = await link.call(read_sessions_command(client_ids))
+            yield sessions_of(client_ids, page)
+            client_ids = client_ids[len(page) :]
+        if cursor == b"0":
+            return

@@ -15,9 +15,10 @@ import hiredis
 
 from store import cluster, schema
 from store.cluster import ADOPT, ADOPTING_MS, BEAT, BURY, Inboxed, InboxEntry, StoredWill
-from store.commit_log import Committed, Operation, Outdated, Standing
+from store.commit_log import Change, Committed, Outdated, Standing
 from store.link import LinkDownError, StoreLink
-from store.session_store import stored_sessions
+from store.retained import READ_RETAINED
+from store.session_store import READ_SESSIONS, stored_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,9 @@ READ_BLOCK_MS = 2_000
 READ_ENTRIES = 10
 RETRY_S = 0.5
 
-SCRIPTS = (BEAT.source, BURY.source, ADOPT.source)
+SCAN_COUNT = 200
+
+SCRIPTS = (BEAT.source, BURY.source, ADOPT.source, READ_SESSIONS.source, READ_RETAINED.source)
 
 
 class Clients(Protocol):
@@ -52,10 +55,10 @@ class Clients(Protocol):
     def hand_on(self, left: list[tuple[QueueEntry, bool]]) -> None:
         """A session has ended and left these entries of its queue, and whether they were sent, to members of its groups."""
 
-    def together(self) -> AbstractContextManager[None]:
+    def single_commit(self) -> AbstractContextManager[None]:
         """What is done meanwhile is stored with one commit."""
 
-    def operate(self, operation: Operation) -> None:
+    def operate(self, operation: Change) -> None:
         """Do this with the commit that stores what was delivered before."""
 
     def publish_due_will(self, client_id: str, will: StoredWill) -> None:
@@ -63,6 +66,9 @@ class Clients(Protocol):
 
     def commit(self) -> None:
         """Commit soon, even if there is nothing to store."""
+
+    def missed(self, messages: int) -> None:
+        """This node's inbox was full: so many messages for its clients are lost, and so are hints to look into queues."""
 
     async def adopt(self, client_ids: list[str]) -> None:
         """This node serves these clients of a dead one, until they connect somewhere."""
@@ -88,6 +94,7 @@ class Membership:
         self._beat_s = min(LONGEST_BEAT_S, timeout_s / BEATS_OF_TIMEOUT)
         self._on_fenced = on_fenced
         self._lost = 0
+        self._missed = 0
         self._is_fenced = False
         self._beating_since = float("inf")
         self._last_beat = 0.0
@@ -105,9 +112,15 @@ class Membership:
         """What this node knows of the others."""
         return Standing(self._lost, self.routes.version, self._inbox_position.decode())
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether this node knows what the others want: before, nothing may be committed."""
+        return self.has_joined.is_set()
+
     def catch_up(self, outdated: Outdated) -> None:
         """Take what is in the inbox, then note of clients lost and of changed routes, in this order."""
         self._take(outdated.inbox)
+        self._note_missed(outdated.missed)
         first = outdated.lost - len(outdated.lost_client_ids) + 1
         for number, client_id in enumerate(outdated.lost_client_ids, first):
             self._lose(client_id, number)
@@ -123,8 +136,14 @@ class Membership:
     def committed(self, committed: Committed) -> None:
         """Take what was stored before a commit of this node, and note the routes' version behind it."""
         self._take(committed.inbox)
+        self._note_missed(committed.missed)
         if committed.routes is not None:
             self.routes.version = max(self.routes.version, committed.routes)
+
+    def _note_missed(self, missed: int) -> None:
+        if missed > self._missed:
+            count, self._missed = missed - self._missed, missed
+            self.clients.missed(count)
 
     def _take(self, entries: list[Any]) -> None:
         """Act on entries of the inbox that are new. They come with commits, so that all messages are in one order."""
@@ -134,10 +153,12 @@ class Membership:
         self._inbox_position = entries[-1][0]
         if self.routes.is_leaving:  # those who stay adopt this node's sessions and share its inbox out
             return
-        with self.clients.together():  # what is handed on leaves the inbox with the commit that does so: never twice
+        with (
+            self.clients.single_commit()
+        ):  # what is handed on leaves the inbox with the commit that does so: never twice
             for each in cluster.read_inbox(entries):
                 self._take_one(each)
-            self.clients.operate(cluster.read_up_to(self._node_id, self._inbox_position.decode()))
+            self.clients.operate(cluster.read_up_to(entries))
         self._taken.set()
 
     def _take_one(self, inboxed: Inboxed) -> None:
@@ -195,19 +216,27 @@ class Membership:
         self.has_joined.set()
 
     async def _read_routes(self) -> None:
-        """Mirror what there is; changes that come meanwhile are applied behind it."""
+        """Mirror what there is, page by page; changes that come meanwhile are applied behind it. No commit leaves meanwhile."""
         version, members = await self._link.call(("GET", schema.ROUTES_VERSION), ("ZRANGE", schema.MEMBERS, 0, -1))
-        sessions = await stored_sessions(self._link)
-        others = [node.decode() for node in members if node.decode() != self._node_id]
-        tables = await self._link.call(*(("HGETALL", schema.of_node("routes-of", node)) for node in others))
         self.routes.clear()
-        for node_id, table in zip(others, tables, strict=True):
+        for node_id in (node.decode() for node in members):
+            if node_id != self._node_id:
+                await self._read_node_routes(node_id)
+        async for page in stored_sessions(self._link):
+            for session in page:
+                self.routes.mirror_session(session)
+        self.routes.log_parked()
+        self.routes.version = int(version or 0)
+
+    async def _read_node_routes(self, node_id: str) -> None:
+        cursor = b"0"
+        while True:
+            command = ("HSCAN", schema.of_node("routes-of", node_id), cursor, "COUNT", SCAN_COUNT)
+            ((cursor, table),) = await self._link.call(command)
             for topic_filter, count in zip(table[::2], table[1::2], strict=True):
                 self.routes.set_node_route(node_id, topic_filter.decode(), int(count))
-        for session in sessions:
-            if not self.routes.is_own(session.client_id):
-                self.routes.set_session(session.client_id, session.subscriptions)
-        self.routes.version = int(version or 0)
+            if cursor == b"0":
+                return
 
     async def _reread_forever(self) -> None:
         while True:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from store.cluster import DueWill
-from store.commit_log import Enqueue
+from store.cluster import DueWill, WillMessage
+from store.commit_log import Deliver, Enqueue, EnqueueRetained, Operation, RouteChange
 from store.session_store import sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from broker.routing.subscription_tree import Match
-    from store.commit_log import Change, ClientChange, Operation
+    from store.commit_log import Change, ClientChange
     from store.model import Message
     from store.session_store import QueueEntry
 
-MESSAGE_OVERHEAD_BYTES = 64
+MESSAGE_OVERHEAD_BYTES = 256
+"""What a message takes besides its bytes: itself, its strings' heads, its places in the batch (CPython 3.11)."""
+
+CHANGE_BYTES = 200
+"""The same for a change."""
+
+MOST_CHANGES = 4096
+"""Changes of one commit: Redis executes them in some milliseconds."""
 
 
 class Publisher(Protocol):
@@ -56,7 +63,8 @@ class Batch:
 
     `pubacks` and `pubrecs`: whom to tell; for a PUBACK, of which topic. `operations` are carried out behind the messages,
     in order; `then` is called, in order, once all is stored. `sent`: up to which entry each session has been sent.
-    `handed_on` leaves with the batch but is stored already.
+    `handed_on` leaves with the batch but is stored already. `attached`: places of operations that belong to its messages; the
+    others may leave before the messages do (`take_control`).
     `owned`: clients that this node serves from somewhere in the batch on: how many messages and operations were before.
     The rest is found when the batch leaves (`clear_routing`, then anew): `routed` and `routed_entries` are what its
     messages put into queues and inboxes; `shared`: by a message's index, who gets it of those who share it. Indices behind
@@ -64,6 +72,7 @@ class Batch:
     """
 
     __slots__ = (
+        "attached",
         "enqueued",
         "handed_on",
         "messages",
@@ -79,6 +88,7 @@ class Batch:
         "shared",
         "size_bytes",
         "then",
+        "wills",
     )
 
     def __init__(self) -> None:
@@ -87,11 +97,13 @@ class Batch:
         self.pubrecs: list[tuple[Publisher, int]] = []
         self.retained: dict[str, Message | None] = {}
         self.operations: list[Change] = []
+        self.attached: set[int] = set()
         self.enqueued: list[tuple[Queue, QueueEntry, int]] = []
         self.handed_on: list[HandedOn] = []
         self.owned: dict[str, tuple[int, int]] = {}
         self.sent: dict[str, int] = {}
         self.then: list[Callable[[], None]] = []
+        self.wills: set[str] = set()  # clients whose will is published here
         self.size_bytes = 0
         self.clear_routing()
 
@@ -107,11 +119,25 @@ class Batch:
         """Whether there is nothing to store."""
         return not (self.messages or self.operations or self.handed_on or self.sent or self.then)
 
-    def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes) -> None:
-        """Put an entry at the end of a session's queue."""
-        self.operations.append(Enqueue(queue.client_id, encoded, entry.waits_since_ms))
+    @property
+    def is_full_of_changes(self) -> bool:
+        """Whether the store has enough to do with its operations."""
+        return len(self.operations) >= MOST_CHANGES
+
+    def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes, retained_version: int | None = None) -> None:
+        """Put an entry at the end of a session's queue: a retained message only if it is still the one retained."""
+        client_id, since_ms, topic_name = queue.client_id, entry.waits_since_ms, entry.message.topic_name
+        if retained_version is None:
+            self.attach(Enqueue(client_id, encoded, since_ms))
+        else:
+            self.attach(EnqueueRetained(client_id, encoded, since_ms, topic_name, retained_version))
         self.enqueued.append((queue, entry, len(encoded)))
-        self.size_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
+
+    def attach(self, change: Change) -> None:
+        """Add a change that has to be stored with the messages."""
+        self.attached.add(len(self.operations))
+        self.operations.append(change)
+        self.size_bytes += size_of_change(change)
 
     def hand_on(self, handed_on: HandedOn) -> None:
         """Give a message to a member of a group, whichever it is when the batch leaves."""
@@ -129,7 +155,7 @@ class Batch:
         self.routed_entries.append((queue, entry, len(encoded)))
         self.routed_bytes += len(encoded) + MESSAGE_OVERHEAD_BYTES
 
-    def route_to_node(self, delivery: Operation, size_bytes: int) -> None:
+    def route_to_node(self, delivery: Deliver, size_bytes: int) -> None:
         """Put copies of some of the messages into another node's inbox."""
         self.routed.append(delivery)
         self.routed_bytes += size_bytes
@@ -143,7 +169,7 @@ class Batch:
         """Serve a client from here on: what comes behind is not affected by what other nodes did before."""
         self.owned[client_id] = (len(self.messages), len(self.operations))
         self.operations.append(change)
-        self.size_bytes += MESSAGE_OVERHEAD_BYTES
+        self.size_bytes += CHANGE_BYTES
 
     def leave_out(self, client_ids: Collection[str]) -> None:
         """Take out what clients sent and what was noted of their sessions, before `own`: another node served them then.
@@ -157,36 +183,101 @@ class Batch:
             for index, each in enumerate(self.messages)
         ]
         operations = [
-            isinstance(each, Enqueue) or index >= until.get(each.client_id, (0, 0))[1]
+            isinstance(each, Enqueue | EnqueueRetained) or index >= until.get(each.client_id, (0, 0))[1]
             for index, each in enumerate(self.operations)
         ]
         self.owned = {
             client_id: (sum(messages[:first_message]), sum(operations[:first_operation]))
             for client_id, (first_message, first_operation) in self.owned.items()
         }
-        self.operations = list(compress(self.operations, operations))
-        self.size_bytes = MESSAGE_OVERHEAD_BYTES * len(self.operations)
-        self.size_bytes += sum(_size_of(each.message) for each in self.handed_on)
-        kept, self.messages, self.retained = list(compress(self.messages, messages)), [], {}
-        for message in kept:
-            self.add(message)
+        self._keep_operations(operations)
+        self._keep_messages(messages)
         for client_id in client_ids:
             self.sent.pop(client_id, None)
 
+    def discard(self, client_id: str) -> int:
+        """Take out the messages of a client that has gone, wills excepted: nobody waits to be told. Returns how many."""
+        kept = [each.client_id != client_id or isinstance(each, WillMessage) for each in self.messages]
+        count = len(kept) - sum(kept)
+        if count:
+            attached = [
+                index not in self.attached or not _is_received_by(client_id, each)
+                for index, each in enumerate(self.operations)
+            ]
+            self._keep_operations(attached)
+            self._keep_messages(kept)
+            self.pubrecs = [each for each in self.pubrecs if getattr(each[0], "client_id", None) != client_id]
+        return count
+
+    def take_control(self) -> Batch:
+        """Move all that does not belong to messages into a batch of its own."""
+        control = Batch()
+        attached = [index in self.attached for index in range(len(self.operations))]
+        for client_id, (_, place) in self.owned.items():
+            control.owned[client_id] = (0, place - sum(attached[:place]))
+        control.operate(change for change, stays in zip(self.operations, attached, strict=True) if not stays)
+        control.then, self.then = self.then, []
+        control.sent, self.sent = self.sent, {}
+        self.owned = {}
+        self._keep_operations(attached)
+        self.size_bytes = self._weigh()
+        return control
+
+    def join(self, other: Batch) -> None:
+        """Put a batch without messages behind this one."""
+        for client_id, (_, place) in other.owned.items():
+            self.owned[client_id] = (len(self.messages), len(self.operations) + place)
+        self.operations += other.operations
+        self.then += other.then
+        self.sent |= other.sent
+        self.size_bytes += other.size_bytes
+
+    def _keep_operations(self, kept: list[bool]) -> None:
+        places = [index for index, stays in enumerate(kept) if stays]
+        self.attached = {new for new, old in enumerate(places) if old in self.attached}
+        self.operations = list(compress(self.operations, kept))
+
+    def _keep_messages(self, kept: list[bool]) -> None:
+        messages, self.messages, self.retained = list(compress(self.messages, kept)), [], {}
+        for message in messages:
+            self.add(message)
+        self.size_bytes = self._weigh()
+
+    def _weigh(self) -> int:
+        handed_on = sum(_size_of(each.message) for each in self.handed_on)
+        return handed_on + sum(map(_size_of, self.messages)) + sum(map(size_of_change, self.operations))
+
     def operate(self, operations: Iterable[Change], then: Callable[[], None] | None = None) -> None:
         """Change what the store keeps of a session; `then` is called once it is stored."""
-        self.operations += operations
-        self.size_bytes += MESSAGE_OVERHEAD_BYTES
+        for change in operations:
+            self.operations.append(change)
+            self.size_bytes += size_of_change(change)
         if then is not None:
             self.then.append(then)
+            self.size_bytes += CHANGE_BYTES
 
-    def add(self, message: Message) -> None:
-        """Put a message behind the others."""
+    def add(self, message: Message, operations: Iterable[Change] = ()) -> None:
+        """Put a message behind the others, and changes that are to be stored with it."""
         self.messages.append(message)
         self.size_bytes += _size_of(message)
         if message.is_retain:
             # [v5 MQTT-3.3.1-5] the last one stays; [v5 MQTT-3.3.1-6] an empty payload clears.
             self.retained[message.topic_name] = message if message.payload else None
+        for change in operations:
+            self.attach(change)
+            if message.__class__ is WillMessage:
+                self.wills.add(message.client_id)
+
+    def keep_will(self, client_id: str) -> None:
+        """Do not clear a client's will in the store: it has set another one since."""
+        if client_id in self.wills:
+            self.wills.discard(client_id)
+            kept = [
+                index not in self.attached or not is_clear_will(each, client_id)
+                for index, each in enumerate(self.operations)
+            ]
+            self._keep_operations(kept)
+            self.size_bytes = self._weigh()
 
     def owe(self, publisher: Publisher, packet_id: int, message: Message) -> None:
         """Note that `publisher` is to be told once `message`, of QoS 1 or 2, is stored."""
@@ -194,6 +285,24 @@ class Batch:
             self.pubacks.append((publisher, packet_id, message.topic_name))
         else:
             self.pubrecs.append((publisher, packet_id))
+
+
+def size_of_change(change: Change) -> int:
+    """Return what a change takes in memory, and in the request."""
+    if isinstance(change, Operation):
+        return CHANGE_BYTES + sum(len(each) for each in change.arguments if isinstance(each, str | bytes))
+    if isinstance(change, Enqueue | EnqueueRetained | Deliver):
+        return CHANGE_BYTES + len(change.entry)
+    return CHANGE_BYTES + (len(change.change) if isinstance(change, RouteChange) else 0)
+
+
+def is_clear_will(change: Change, client_id: str) -> bool:
+    """Tell whether a change removes a client's will, where the client may have set another one."""
+    return isinstance(change, Operation) and change.command == "HDEL" and change.client_id == client_id
+
+
+def _is_received_by(client_id: str, change: Change) -> bool:
+    return isinstance(change, Operation) and change.command == "SADD" and change.client_id == client_id
 
 
 def _size_of(message: Message) -> int:

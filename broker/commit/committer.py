@@ -8,6 +8,10 @@ Where there are other nodes, a message that would leave alone waits for LINGER_S
 just before it overtakes it, as it would at one node, for what is no message does not wait.
 A batch whose answer is lost or an error is tried again under the same number until it is stored; meanwhile nothing is
 acknowledged and, past BACKLOG_BYTES, nothing more is read.
+
+Messages wait while the store is full, or the views are too far behind (`admits_messages`). What frees memory never waits with
+them: changes that belong to no message (subscriptions, acknowledgements of subscribers, ends of sessions, wills, CONNECTs)
+leave in batches of their own then, which Redis executes although it is over its limit.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from broker.commit.batch import MESSAGE_OVERHEAD_BYTES, Batch, Publisher, Queue
-from store.commit_log import CommitLog, CommitRefusedError, FencedError, Outdated
+from broker.commit.batch import Batch, Publisher, Queue
+from store.commit_log import Bounds, CommitLog, CommitRefusedError, FencedError, Operation, Outdated
 from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
 
@@ -34,6 +38,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
+UNBOUNDED = Bounds(1 << 62, 1 << 62)
+OUT_OF_MEMORY = "OOM"
+FULL_PAUSE_S = 0.25  # after the store has refused a commit for want of memory
 LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine
 
 
@@ -47,6 +54,10 @@ class Peers(Protocol):
     @property
     def has_others(self) -> bool:
         """Whether there are any."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it knows what the others want: before, nothing may be committed."""
 
     def catch_up(self, outdated: Outdated) -> None:
         """Take note of what it does not know yet."""
@@ -64,7 +75,8 @@ class Committer:
     `prepare(batch)` is called with every batch just before it leaves, once.
     `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
-    `is_held()` delays the next commit while it is true (the views lag too far behind).
+    `admits_messages()`: whether messages may be stored now; what frees memory does not ask.
+    `bounds()`: how much the store keeps at most.
     `peers`: what this node knows of the others; a commit that it knows too little for is prepared anew.
     """
 
@@ -81,19 +93,28 @@ class Committer:
         on_congestion: Callable[[bool], None],
         peers: Peers,
         now_ms: Callable[[], int],
-        is_held: Callable[[], bool] = lambda: False,
+        admits_messages: Callable[[], bool] = lambda: True,
+        bounds: Callable[[], Bounds] = lambda: UNBOUNDED,
     ) -> None:
         self._link = link
         self._commit_log = commit_log
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
         self._prepare, self._on_stored = prepare, on_stored
-        self._on_congestion, self._is_held = on_congestion, is_held
+        self._on_congestion, self._admits_messages, self._bounds = on_congestion, admits_messages, bounds
         self._peers, self._now_ms = peers, now_ms
         self._standing = peers.standing
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
+        self._control: deque[Batch] = deque((Batch(),))  # what leaves although messages have to wait; the last collects
+        self.is_holding = False
+        """Whether messages wait while what frees memory is stored."""
         self._in_flight: Batch | None = None
-        self._is_sent = self._is_together = self._is_lingering = False
+        self._is_sent = self._is_single = self._is_lingering = False
+        self._is_freeing = False  # the batch in flight may be stored over the store's limit
+        self._is_unknown = False  # whether a try of the batch in flight may have been stored
+        self._full_until_s = 0.0  # the store has said that it is out of memory
+        self.retained_version = 0
+        """Of the retained messages before the commit whose answer is acted on."""
         self._number = 1
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
@@ -118,53 +139,93 @@ class Committer:
 
         While the store fails, QoS 0 messages may fill half of the backlog; what is beyond is dropped and counted.
         """
-        if self.is_store_failing and not message.qos and self.backlog_bytes > self._backlog_bytes // 2:
+        is_waiting = self.is_store_failing or self.is_holding
+        if is_waiting and not message.qos and self.backlog_bytes > self._backlog_bytes // 2:
             self.dropped += 1
             return
         batch = self._collecting
         before = batch.size_bytes
-        batch.add(message)
+        batch.add(message, operations)
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
-        batch.operations += operations
-        self._grown(batch.size_bytes - before, is_message=True)
+        self._grown(batch, batch.size_bytes - before, is_message=True)
 
-    def enqueue(self, queue: Queue, entry: QueueEntry) -> None:
-        """Put a message into one session's queue without publishing it to anybody else."""
-        encoded = encode_entry(entry)
-        self._collecting.enqueue(queue, entry, encoded)
-        self._grown(len(encoded) + MESSAGE_OVERHEAD_BYTES)
+    def enqueue(self, queue: Queue, entry: QueueEntry, retained_version: int | None = None) -> None:
+        """Put a message into one session's queue without publishing it to anybody else; see `Batch.enqueue`."""
+        batch = self._collecting
+        before = batch.size_bytes
+        batch.enqueue(queue, entry, encode_entry(entry), retained_version)
+        self._grown(batch, batch.size_bytes - before)
 
     def operate(self, operations: Iterable[Change], then: Callable[[], None] | None = None) -> None:
-        """Change what the store keeps of a session, in order with everything else; `then` is called once that is stored."""
-        self._collecting.operate(operations, then)
-        self._grown(MESSAGE_OVERHEAD_BYTES)
+        """Change what the store keeps of a session, in order with everything else; `then` is called once that is stored.
+
+        In order with messages only as long as these do not wait for the store to have room.
+        """
+        if self._is_single and self._collecting.handed_on:
+            self._attach(operations)
+            return
+        batch = self._control[-1] if self.is_holding else self._collecting
+        before = batch.size_bytes
+        batch.operate(operations, then)
+        self._grown(batch, batch.size_bytes - before)
+
+    def _attach(self, operations: Iterable[Change]) -> None:
+        batch = self._collecting
+        before = batch.size_bytes
+        for change in operations:
+            batch.attach(change)
+        self._grown(batch, batch.size_bytes - before)
+
+    def set_will(self, change: Operation) -> None:
+        """Keep a client's will; one of an earlier connection that waits to be published does not remove it."""
+        if self.is_holding:
+            for batch in self._waiting():
+                batch.keep_will(change.client_id)
+        self.operate([change])
 
     def hand_on(self, handed_on: HandedOn) -> None:
         """Give a message that is stored already to a member of a group."""
-        before = self._collecting.size_bytes
-        self._collecting.hand_on(handed_on)
-        self._grown(self._collecting.size_bytes - before)
+        batch = self._collecting
+        before = batch.size_bytes
+        batch.hand_on(handed_on)
+        self._grown(batch, batch.size_bytes - before)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def single_commit(self) -> Iterator[None]:
         """Store everything that is added meanwhile with one commit, however large it is."""
-        self._is_together = True
+        self._is_single = True
         try:
             yield
         finally:
-            self._is_together = False
+            self._is_single = False
 
     def sent(self, client_id: str, sequence_number: int) -> None:
         """Note up to which entry of its queue a client has been sent."""
-        self._collecting.sent[client_id] = sequence_number
-        self._grown(0)
+        batch = self._control[-1] if self.is_holding else self._collecting
+        batch.sent[client_id] = sequence_number
+        self._grown(batch, 0)
 
-    def _grown(self, size_bytes: int, *, is_message: bool = False) -> None:
-        batch = self._collecting
+    def discard(self, client_id: str) -> None:
+        """Forget what a client that has gone has sent and what could not be stored: it was not acknowledged."""
+        for batch in self._waiting():
+            before = batch.size_bytes
+            self.dropped += batch.discard(client_id)
+            self.backlog_bytes += batch.size_bytes - before
+
+    def _waiting(self) -> tuple[Batch, ...]:
+        return (*self._full, self._collecting)
+
+    def _grown(self, batch: Batch, size_bytes: int, *, is_message: bool = False) -> None:
         self.backlog_bytes += size_bytes
-        is_full = len(batch.messages) >= self._batch_messages or batch.size_bytes >= self._batch_bytes
-        if is_full and not self._is_together:
+        is_full = (
+            len(batch.messages) >= self._batch_messages
+            or batch.size_bytes >= self._batch_bytes
+            or batch.is_full_of_changes
+        )
+        if is_full and batch is self._control[-1]:
+            self._control.append(Batch())
+        elif is_full and not self._is_single:
             self._full.append(batch)
             self._collecting = Batch()
         if self._is_lingering and (is_full or not is_message):
@@ -192,25 +253,63 @@ class Committer:
             self._send()
 
     def _send_next(self) -> None:
+        """Send the next batch; the one that decides what leaves when messages have to wait."""
         self._timer = None
         self._is_lingering = False
-        if self._is_held():
+        if not self._peers.is_ready:
             self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_next)
             return
-        batch = self._full.popleft() if self._full else self._collecting
-        if batch.is_empty:
-            self._idle.set()
+        if self._loop.time() >= self._full_until_s and self._admits_messages():
+            self.is_holding = False
+        elif not self.is_holding:
+            self._hold()
+        batch = self._next_batch()
+        if batch is None:
+            if self.is_holding and not (self._collecting.is_empty and not self._full):
+                self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_next)
+            else:
+                self._idle.set()
             return
-        if batch is self._collecting:
-            self._collecting = Batch()
         self._in_flight = batch
         self._send_anew()
 
+    def _hold(self) -> None:
+        """Have messages wait, and what is collected beside them leave."""
+        self.is_holding = True
+        for batch in self._waiting():
+            before = batch.size_bytes
+            control = batch.take_control()
+            self.backlog_bytes += batch.size_bytes - before + control.size_bytes
+            self._control[-1].join(control)
+            if control.is_full_of_changes:
+                self._control.append(Batch())
+        self._full = deque(batch for batch in self._full if not batch.is_empty)
+
+    def _next_batch(self) -> Batch | None:
+        self._is_freeing = self.is_holding
+        if not self._control[0].is_empty:  # also when messages are admitted again: it is older than what follows
+            self._is_freeing = True
+            batch = self._control.popleft()
+            if not self._control:
+                self._control.append(Batch())
+        elif self.is_holding:
+            return None
+        elif self._full:
+            batch = self._full.popleft()
+        else:
+            batch = self._collecting
+            if batch.is_empty:
+                return None
+            self._collecting = Batch()
+        return batch
+
     def own(self, change: ClientChange, then: Callable[[], None]) -> None:
         """Serve a client from now on; `then` is called once that is stored."""
-        self._collecting.own(change.client_id, change)
-        self._collecting.then.append(then)
-        self._grown(MESSAGE_OVERHEAD_BYTES)
+        batch = self._control[-1] if self.is_holding else self._collecting
+        before = batch.size_bytes
+        batch.own(change.client_id, change)
+        batch.operate((), then)
+        self._grown(batch, batch.size_bytes - before)
 
     def leave_out(self, client_id: str) -> None:
         """Take what a client sent out of the batches that have not left: another node serves it now.
@@ -219,7 +318,7 @@ class Committer:
         """
         if self._in_flight is not None and client_id in self._in_flight.owned:
             return
-        for batch in (*self._full, self._collecting):
+        for batch in (*self._control, *self._waiting()):
             is_back = client_id in batch.owned
             self._leave_out(batch, (client_id,))
             if is_back:
@@ -233,7 +332,7 @@ class Committer:
     def _send_anew(self) -> None:
         """Find where the messages go by what is known of the other nodes now, and send the batch."""
         self._timer = None
-        if self._is_held():
+        if not self._peers.is_ready:
             self._timer = self._loop.call_later(HOLD_CHECK_S, self._send_anew)
             return
         batch = self._in_flight
@@ -249,7 +348,14 @@ class Committer:
         batch = self._in_flight
         assert batch is not None  # noqa: S101  only called with a batch on its way
         data = self._commit_log.request(
-            self._number, batch.messages, batch.retained.items(), batch.changes, self._standing, self._now_ms()
+            self._number,
+            batch.messages,
+            batch.retained.items(),
+            batch.changes or ([] if batch.then else None),
+            self._standing,
+            self._now_ms(),
+            self._bounds(),
+            is_freeing=self._is_freeing,
         )
         try:
             self._link.request(data, self._commit_log.reply_count, self._answered)
@@ -260,7 +366,7 @@ class Committer:
     def _answered(self, replies: Replies | None) -> None:
         self._is_sent = False
         if replies is None:
-            self.is_store_failing = True  # link_is_up() sends it again
+            self.is_store_failing = self._is_unknown = True  # link_is_up() sends it again
             return
         try:
             committed = self._commit_log.read_replies(replies)
@@ -276,6 +382,7 @@ class Committer:
         self._peers.committed(committed)
         self.refused_retained += committed.refused_retained
         self.dropped += committed.dropped
+        self.retained_version = committed.retained_version
         self._stored(committed.sequence_numbers)
 
     def _catch_up(self, outdated: Outdated) -> None:
@@ -286,6 +393,12 @@ class Committer:
         self._send_anew()
 
     def _refused(self, reason: str) -> None:
+        if reason.startswith(OUT_OF_MEMORY):
+            self._full_until_s = self._loop.time() + FULL_PAUSE_S
+            if not self._is_unknown:
+                self._put_back()
+                return
+            self._is_freeing = True  # it may be stored already: only the same number, once more, can tell
         if not self.is_store_failing:
             log.warning("The store refuses to store: %s. Nothing is acknowledged meanwhile; trying again.", reason)
         self.is_store_failing = True
@@ -295,6 +408,16 @@ class Committer:
         self._timer = self._loop.call_later(self._retry_s, self._retry)
         self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
 
+    def _put_back(self) -> None:
+        """Have the batch in flight wait with the others: the store has said that it is not stored."""
+        batch, self._in_flight = self._in_flight, None
+        assert batch is not None  # noqa: S101  an answer belongs to the batch on its way
+        self.backlog_bytes -= batch.routed_bytes
+        batch.clear_routing()
+        self._full.appendleft(batch)
+        self.is_holding = False  # what it has beside messages is to leave
+        self._send_next()
+
     def _retry(self) -> None:
         self._timer = None
         self._send()
@@ -303,6 +426,7 @@ class Committer:
         batch, self._in_flight = self._in_flight, None
         assert batch is not None  # noqa: S101  an answer belongs to the batch on its way
         self._number += 1
+        self._is_unknown = False
         self._retry_s = FIRST_RETRY_S
         if self.is_store_failing:
             self.is_store_failing = False

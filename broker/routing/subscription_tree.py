@@ -194,3 +194,8 @@ def _combine(subscriber: S, options: list[SubscriptionOptions]) -> Match[S]:
         any(each.retain_as_published for each in options),
         tuple(each.subscription_identifier for each in options if each.subscription_identifier),
     )
+
+
+def subscription_bytes(topic_filter: str) -> int:
+    """Return what one subscription takes at most."""
+    return 400 + 3 * len(topic_filter) + 360 * (1 + topic_filter.count("/"))

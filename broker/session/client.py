@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker.protocol.connection import ServerConnection
 from broker.session.connecting import connect, may_publish
+from broker.session.retained_lookup import RetainedSender
 from broker.session.subscribing import subscribe, unsubscribe
 from broker.session.wills import forwarded_properties
 from broker.wire.connect import Connect
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
     from broker.session.network import Network
     from broker.session.packet_gate import PacketGate
-    from broker.session.retained_lookup import RetainedLookup
+    from broker.session.retained_lookup import Granted, RetainedLookup
     from broker.session.session import Session
     from broker.wire.codec import Answer, Packet
     from broker.wire.connack import Connack
 
 log = logging.getLogger(__name__)
+
+MOST_LOOKUPS = 1000
+"""Subscriptions of one client whose retained messages are still to be sent; beyond it the client is not read."""
 
 
 class Client:
@@ -48,6 +52,7 @@ class Client:
 
     __slots__ = (
         "_is_accepted",
+        "_is_leaving",
         "_is_lost",
         "_received_ms",
         "_tasks",
@@ -59,6 +64,7 @@ class Client:
         "packet_gate",
         "plugins",
         "protocol",
+        "retained",
         "retained_lookups",
         "session",
     )
@@ -74,7 +80,9 @@ class Client:
         self._is_accepted = self._is_lost = False
         self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic())
         self.session: Session | None = None
-        self.retained_lookups: tuple[RetainedLookup, ...] = ()
+        self.retained: RetainedSender | None = None
+        self.retained_lookups: set[RetainedLookup] | tuple[()] = ()
+        self._is_leaving = False
         self.is_closing = False
         self.plugins: PluginClient | None = None
         self.packet_gate: PacketGate | None = None
@@ -108,7 +116,7 @@ class Client:
         """End the connection where its end is what came last."""
         if self._is_lost:
             self._end()
-        elif self.protocol.is_closed and not self.is_closing:
+        elif self.protocol.is_closed and not self.is_closing and not self._is_leaving:
             self._closed_by_protocol()
 
     def read_on(self) -> None:
@@ -165,7 +173,8 @@ class Client:
     def close(self, reason_code: ReasonCode) -> None:
         """End the connection from the server's side."""
         if not self.is_closing:
-            self.protocol.disconnect(reason_code)
+            if not self._is_leaving:  # it has sent DISCONNECT: nothing may follow
+                self.protocol.disconnect(reason_code)
             self._closed_by_protocol()
 
     def connection_lost(self) -> None:
@@ -311,6 +320,35 @@ class Client:
         if self.session is not None:
             unsubscribe(self, self.broker, self.session, packet)
 
+    def begin_lookup(self, lookup: RetainedLookup) -> None:
+        """Have a look-up told of retained messages that come live, until its subscription is stored."""
+        if not self.retained_lookups:
+            self.retained_lookups = set()
+        self.retained_lookups.add(lookup)
+
+    def end_lookup(self, lookup: RetainedLookup) -> None:
+        """What comes live from now on is newer than what is looked up."""
+        if self.retained_lookups:
+            self.retained_lookups.discard(lookup)
+        self.retained_lookups = self.retained_lookups or ()
+
+    def send_retained(self, subscriptions: list[Granted], lookup: RetainedLookup, retained_version: int) -> None:
+        """Send the retained messages of new subscriptions; a client that asks for many waits before it is read on."""
+        lookup.retained_version = retained_version
+        if self.retained is None:
+            self.retained = RetainedSender(self)
+        self.retained.add(subscriptions, lookup)
+        if len(self.retained) > MOST_LOOKUPS:
+            self.network.hold_reading()
+
+    def retained_sent(self) -> None:
+        """Read on once the retained messages of enough subscriptions are sent."""
+        left = 0 if self.retained is None else len(self.retained)
+        if left == MOST_LOOKUPS and not self._is_leaving:
+            self.read_on()
+        elif not left:
+            self.retained = None
+
     async def room(self) -> None:
         """Return after the next sign of progress: the peer has taken or sent something."""
         await self.network.room()
@@ -327,8 +365,16 @@ class Client:
             return
         if expiry is not None:
             session.expiry_interval_s = min(expiry, self.broker.max_session_expiry_s)
-        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:
-            self.broker.sessions.set_will(session, None)  # [v5 MQTT-3.14.4-3]
+        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION and session.will is not None:
+            # [v5 MQTT-3.14.4-3] Stored first, then closed: a node that dies in between must not have its will published.
+            self._is_leaving = True
+            self.network.hold_reading()
+            self.broker.sessions.clear_will(session, self._left)
+
+    def _left(self) -> None:
+        self._is_leaving = False
+        if not self._is_lost:
+            self.acted_on_all()
 
     # --- which packet does what
 

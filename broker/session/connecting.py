@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
@@ -21,6 +22,7 @@ from store.link import LinkDownError
 if TYPE_CHECKING:
     from broker.session.client import Client
     from broker.session.message_broker import MessageBroker
+    from broker.session.session import Session
     from broker.wire.connect import Connect
     from broker.wire.properties import Properties
     from store.commit_log import Change
@@ -43,6 +45,9 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     if refusal is not None:
         client.reject(refusal)
         return
+    if packet.will is not None and not broker.sessions.charge_will(packet.will):
+        client.reject(ReasonCode.QUOTA_EXCEEDED)
+        return
     properties: Properties = {}
     if not packet.client_id:
         properties["assigned_client_identifier"] = client_id  # [v5 MQTT-3.2.2-16]
@@ -53,13 +58,15 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
             client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=is_lasting
         )
     except TooManySessionsError:
+        if packet.will is not None:
+            broker.sessions.refund_will(packet.will)
         client.reject(ReasonCode.QUOTA_EXCEEDED)
         return
     client.session = session
     session.expiry_interval_s = expiry_interval_s
     session.window = min(session.max_window, packet.properties.get("receive_maximum", DEFAULT_RECEIVE_MAXIMUM))
     session.pending_owns += 1
-    broker.committer.own(cluster.own(client_id, is_new=packet.clean_start), session.is_served_here)
+    broker.committer.own(cluster.own(client_id, is_new=packet.clean_start), partial(_owned, broker, session))
     broker.sessions.set_will(session, packet.will)
     is_present = isinstance(session, LastingSession) and await _go_on_with(session, broker)
     if not isinstance(session, LastingSession):
@@ -72,6 +79,13 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
         _suggest_response_topics(client_id, properties)
     broker.presence.connected(client_id)
     client.accept(Connack(is_present, 0, properties if client.protocol.is_v5 else {}), keep_alive_s)
+
+
+def _owned(broker: MessageBroker, session: Session) -> None:
+    """Take note that the store has it that this node serves the client."""
+    session.is_served_here()
+    if not isinstance(session, LastingSession):
+        broker.routes.set_session(session.client_id, None)  # the session of before has ended with this commit
 
 
 def may_publish(broker: MessageBroker, topic_name: str) -> bool:

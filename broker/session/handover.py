@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from broker.session.lasting_session import LastingSession
 from store import cluster, schema
-from store.cluster import DueWill, InboxEntry, StoredWill, read_will
-from store.session_store import StoredSession, read_stored_session, stored_session_commands
+from store.cluster import DueWill, InboxEntry, StoredWill, WillMessage, read_will
+from store.session_store import StoredSession, read_sessions_command, sessions_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from broker.session.lasting_session import LastingSession
     from broker.session.message_broker import MessageBroker
-    from store.commit_log import Operation
+    from store.commit_log import Change
     from store.link import Replies, StoreLink
     from store.session_store import QueueEntry
+
+log = logging.getLogger(__name__)
 
 
 class Handover:
@@ -38,13 +41,22 @@ class Handover:
 
     # --- messages that other nodes have stored
 
-    def together(self) -> AbstractContextManager[None]:
+    def single_commit(self) -> AbstractContextManager[None]:
         """What is done meanwhile is stored with one commit."""
-        return self._broker.committer.together()
+        return self._broker.committer.single_commit()
 
-    def operate(self, operation: Operation) -> None:
+    def operate(self, operation: Change) -> None:
         """Do this with the commit that stores what was delivered before."""
         self._broker.committer.operate([operation])
+
+    def missed(self, messages: int) -> None:
+        """Count what this node's full inbox did not take; persistent sessions look for what their queues have got."""
+        self._broker.counters.messages_dropped += messages
+        self._broker.counters.inbox_messages_missed += messages
+        log.warning("This node's inbox was full: %d messages that other nodes had for its clients are lost.", messages)
+        for session in self._broker.sessions:
+            if isinstance(session, LastingSession):
+                session.look()
 
     def deliver(self, entry: InboxEntry) -> None:
         """Send messages to this node's clients, or put them into their queues."""
@@ -79,9 +91,9 @@ class Handover:
         self._broker.committer.operate((), lambda: None)
 
     def _publish(self, client_id: str, will: StoredWill, *, is_due: bool) -> None:
-        message = msgspec.structs.replace(will.message, received_ms=self._broker.wall_ms())
-        if is_due:
-            message = DueWill(*msgspec.structs.astuple(message))
+        kind = DueWill if is_due else WillMessage
+        message = kind(*msgspec.structs.astuple(will.message))
+        message = msgspec.structs.replace(message, received_ms=self._broker.wall_ms())
         clear = cluster.clear_will(self._node_id, client_id, is_due=is_due)
         self._broker.committer.add(message, operations=[clear])
 
@@ -92,27 +104,33 @@ class Handover:
         """
         if not client_ids:
             return
+        while client_ids:
+            client_ids = client_ids[await self._adopt_some(client_ids) :]
+
+    async def _adopt_some(self, client_ids: list[str]) -> int:
+        """Adopt as many as one page of sessions has; return how many these were."""
         wills = schema.of_node("wills", self._node_id)
         commands = [
             ("HMGET", schema.OWNERS, *client_ids),
             ("HMGET", wills, *(f"c:{client_id}" for client_id in client_ids)),
-            *stored_session_commands(client_ids),
+            read_sessions_command(client_ids),
         ]
         # Adopted inside the answer: what another node takes over behind it comes behind it here too.
         replies = await self._link.send(commands, lambda replies: self._adopt_all(client_ids, replies))
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
+        return len(replies[2])
 
     def _adopt_all(self, client_ids: list[str], replies: Replies) -> None:
         if any(isinstance(reply, Exception) for reply in replies):
             return
-        owners, values, *rows = replies
-        for place, (client_id, owner, value) in enumerate(zip(client_ids, owners, values, strict=True)):
+        owners, values, page = replies
+        stored = {session.client_id: session for session in sessions_of(client_ids, page)}
+        for client_id, owner, value, _ in zip(client_ids, owners, values, page, strict=False):
             if owner != self._node_id.encode() or self._broker.sessions.get(client_id) is not None:
                 continue  # it has connected meanwhile
-            stored = read_stored_session(client_id, *rows[2 * place : 2 * place + 2])
-            self._adopt(client_id, stored, None if value is None else read_will(value))
+            self._adopt(client_id, stored.get(client_id), None if value is None else read_will(value))
 
     def _adopt(self, client_id: str, stored: StoredSession | None, will: StoredWill | None) -> None:
         broker = self._broker

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.session.session import MAX_PACKET_ID, Attachment, Delivery, Session, SessionLimits, encode
+from broker.session.session import DELIVERY_BYTES, MAX_PACKET_ID, Attachment, Delivery, Session, SessionLimits, encode
 from broker.wire.puback import Pubrel
 from broker.wire.reason_codes import ReasonCode
 from store import session_store
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.commit.committer import Committer
+    from broker.session.delivery_memory import DeliveryMemory
     from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
     from store.commit_log import Operation
     from store.model import Message
 
 MOST_LOADED, LOW_LOADED = 400, 100
+OUTDATED = -2
+"""Instead of the number of an entry: another message is retained by now, and that one has come live."""
 
 
 def packet_id_of(sequence_number: int) -> int:
@@ -59,17 +62,21 @@ class LastingSession(Session):
         "_loaded",
         "_loaded_to",
         "_noted_to",
+        "_page",
         "_released",
         "_repeat_to",
         "_sent_to",
         "_tail",
         "is_loaded",
+        "is_served",
     )
 
     is_lasting = True
 
-    def __init__(self, client_id: str, limits: SessionLimits, counters: Counters, backing: Backing) -> None:
-        super().__init__(client_id, limits, counters)
+    def __init__(
+        self, client_id: str, limits: SessionLimits, counters: Counters, memory: DeliveryMemory, backing: Backing
+    ) -> None:
+        super().__init__(client_id, limits, counters, memory)
         self._backing = backing
         self._loaded: deque[Loaded] = deque()
         self._loaded_to = 0  # the last entry read
@@ -79,7 +86,9 @@ class LastingSession(Session):
         self._tail = 0.0  # the last entry known to exist; infinite: look
         self._released: set[int] = set()
         self._is_loading = self._is_noting = False
+        self._page = session_store.Page()  # what is read at once
         self.is_loaded = False
+        self.is_served = False
 
     # --- what the store holds
 
@@ -88,28 +97,35 @@ class LastingSession(Session):
         self._repeat_to = self._sent_to = max(state.sent, self._sent_to)
         self._released = state.released
         self.received = dict.fromkeys(state.received, True)
-        self.in_flight.clear()
-        self._loaded = deque(state.entries)
-        self._loaded_to = state.entries[-1].number if state.entries else self._sent_to
-        self._tail = max(state.last, self._loaded_to)  # perhaps stored by another node behind what was read: load it
+        self.forget_loaded()
+        self._page = session_store.Page.of(state.queued, state.queued_bytes)
+        self._loaded_to = 0 if state.queued else self._sent_to
+        self._tail = state.last if state.queued else self._sent_to
         self._is_loading = self._is_noting = False
         self.is_loaded = True
 
     def forget_loaded(self) -> None:
         """Keep nothing in memory that the store has: nobody is connected."""
-        self.is_loaded = False
+        self.is_loaded = self._is_loading = False
         self.in_flight.clear()
         self._loaded.clear()
+        self._memory.refund_all(self)
 
     def enqueued(self, sequence_number: int | None, entry: QueueEntry, entry_bytes: int) -> None:
         """Take a new entry of the queue, or note that it was refused; None: its number is not known, so look."""
         if sequence_number is not None and sequence_number <= 0:
-            self.counters.messages_dropped += 1
+            self.counters.messages_dropped += sequence_number != OUTDATED
             return
         if not self.is_loaded:
             return
         is_next = sequence_number == self._loaded_to + 1
-        if sequence_number is not None and is_next and not self._is_loading and len(self._loaded) < MOST_LOADED:
+        if (
+            sequence_number is not None
+            and is_next
+            and not self._is_loading
+            and len(self._loaded) < MOST_LOADED
+            and self._memory.take(self, entry_bytes + DELIVERY_BYTES)
+        ):
             self._loaded.append(Loaded(sequence_number, entry, entry_bytes))
             self._loaded_to = sequence_number
         else:
@@ -125,24 +141,33 @@ class LastingSession(Session):
     def _load_more(self) -> None:
         if self._is_loading or not self.is_loaded:
             return
-        command = pack(session_store.page_command(self.client_id, self._loaded_to))
+        if not self._memory.take(self, self._page.size_bytes):
+            self._memory.waiting.add(self)
+            return
+        command = pack(session_store.page_command(self.client_id, self._loaded_to, self._page.entries))
         try:
             self._backing.link.request(command, 1, self._page_came)
             self._is_loading = True
-        except LinkDownError:
-            return  # asked for again as soon as the store can be reached
+        except LinkDownError:  # asked for again as soon as the store can be reached
+            self._memory.refund(self, self._page.size_bytes)
 
     def _page_came(self, replies: Replies | None) -> None:
         if not self._is_loading:
             return  # asked for by an earlier connection
         self._is_loading = False
-        if replies is None or isinstance(replies[0], Exception) or not self.is_loaded:
+        asked, self._page = self._page, session_store.Page()
+        self._memory.refund(self, asked.size_bytes)
+        if replies is None or isinstance(replies[0], Exception):
             return
         page = session_store.read_entries(replies[0])
-        self._loaded += [each for each in page if each.number > self._loaded_to]
+        size_bytes = sum(each.entry_bytes for each in page)
+        self._page = session_store.Page.of(len(page), size_bytes)
+        new = [each for each in page if each.number > self._loaded_to]
+        self._memory.adopt(self, sum(each.entry_bytes for each in new) + DELIVERY_BYTES * len(new))
+        self._loaded += new
         if page:
             self._loaded_to = max(self._loaded_to, page[-1].number)
-        if len(page) < session_store.PAGE_ENTRIES:
+        if len(page) < asked.entries:
             self._tail = self._loaded_to  # the answer holds everything that was committed before it
         self.send_queued(self._backing.monotonic())
 
@@ -161,7 +186,7 @@ class LastingSession(Session):
                 delivery.shared_filter,
                 self._backing.wall_ms(),
             )
-            self._backing.committer.enqueue(self, entry)
+            self._backing.committer.enqueue(self, entry, delivery.retained_version)
 
     @property
     def is_queue_half_full(self) -> bool:
@@ -189,7 +214,7 @@ class LastingSession(Session):
                 self._send_entry(attachment, loaded, now)
             else:
                 self._sent_to = max(self._sent_to, loaded.number)
-                self._remove(loaded.number, loaded.entry_bytes)
+                self._discard(loaded)
         if self._sent_to > before:
             self._backing.committer.sent(self.client_id, max(self._sent_to, self._noted_to))
         if len(self._loaded) < LOW_LOADED and self._tail > self._loaded_to:
@@ -234,12 +259,19 @@ class LastingSession(Session):
             delivery.is_released = True
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
         elif not is_repeat and self._is_over(delivery, now):  # what was sent before does not expire [v5 MQTT-4.3.3-7]
-            self._remove(number, loaded.entry_bytes, is_dropped=True)
+            self._discard(loaded, is_dropped=True)
             return
         elif not self._send_within(attachment, encode(attachment, delivery, now, packet_id, is_dup=is_repeat)):
-            self._remove(number, loaded.entry_bytes)
+            self._discard(loaded)
             return
         self.in_flight[packet_id] = delivery
+
+    def _held_by(self, delivery: Delivery) -> int:
+        return delivery.entry_bytes + DELIVERY_BYTES
+
+    def _discard(self, loaded: Loaded, *, is_dropped: bool = False) -> None:
+        self._memory.refund(self, loaded.entry_bytes + DELIVERY_BYTES)
+        self._remove(loaded.number, loaded.entry_bytes, is_dropped=is_dropped)
 
     # --- the client's acknowledgements
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from broker.commit.committer import Committer
     from broker.host.authentication import PasswordAuthenticator
     from broker.host.plugin_host import PluginHost
+    from broker.memory_plan import MemoryPlan
     from broker.protocol.limits import ConnectionLimits
     from broker.wire.connect import Will
     from store.commit_log import Operation
@@ -69,6 +70,7 @@ class Counters:
     messages_delivered: int = 0
     messages_dropped: int = 0
     publishes_denied: int = 0
+    inbox_messages_missed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
 
@@ -85,6 +87,7 @@ class MessageBroker:
         max_session_expiry_s: int,
         authenticator: PasswordAuthenticator,
         presence: Presence,
+        plan: MemoryPlan,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
@@ -98,7 +101,15 @@ class MessageBroker:
         self.counters = Counters()
         self.sharing = Sharing(self)
         self.sessions = Sessions(
-            node_id, self.tree, session_limits, max_sessions, self._publish_will, wall_ms, self.counters, self.sharing
+            node_id,
+            self.tree,
+            session_limits,
+            max_sessions,
+            self._publish_will,
+            wall_ms,
+            self.counters,
+            self.sharing,
+            plan,
         )
         self.routes = self.sessions.routes
         self.sys_messages: dict[str, bytes] = {}

@@ -3,7 +3,8 @@
 Sending QoS 1 and 2 (§4.3): a message is *queued*, then *in flight* under a packet identifier until the client has
 acknowledged it. At most `window` are in flight. The queue has bounds in messages, bytes and age: what has expired or waits
 for too long is dropped when its turn comes or its room is needed; else what would overflow is, so that what was accepted
-earlier is kept. Whatever is dropped is counted.
+earlier is kept. Whatever is dropped is counted. What is queued and in flight is charged to `DeliveryMemory`, which all
+sessions share.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from broker.wire.puback import Pubrel
 from broker.wire.reason_codes import FAILURE, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from broker.protocol.connection import ServerConnection
     from broker.routing.subscription_tree import SubscriptionOptions
     from broker.session.delivery_gate import DeliveryGate
+    from broker.session.delivery_memory import DeliveryMemory
     from broker.session.message_broker import Counters
     from broker.session.outgoing import OutgoingPublish
     from broker.session.retained_lookup import RetainedLookup
     from broker.wire.connect import Will
     from store.commit_log import Operation
     from store.model import Message
-    from store.session_store import StoredSubscription
+    from store.session_store import StoredOptions, Subscriptions
 
 MAX_PACKET_ID = 65_535
+DELIVERY_BYTES = 400
+"""What a delivery takes besides its message: itself, its publish, its places in dictionaries and queues (CPython 3.11)."""
 
 
 class Attachment(Protocol):
@@ -38,7 +42,10 @@ class Attachment(Protocol):
 
     protocol: ServerConnection
     delivery_gate: DeliveryGate | None
-    retained_lookups: tuple[RetainedLookup, ...]
+
+    @property
+    def retained_lookups(self) -> Collection[RetainedLookup]:
+        """The subscriptions that are not stored yet, whose retained messages will be looked up."""
 
     @property
     def is_writable(self) -> bool:
@@ -66,6 +73,7 @@ class Delivery:
     queued_at: float = 0.0  # on the broker's monotonic clock
     sequence_number: int = 0  # of its entry in the store, and that entry's size: for a session that lasts
     entry_bytes: int = 0
+    retained_version: int | None = None  # of a retained message that a new subscription brings
     shared_filter: str = ""  # of the shared subscription that it came by: goes to another member if this session ends
 
 
@@ -84,20 +92,25 @@ class Session:
     """One client's session, attached to a network connection or waiting for the next."""
 
     __slots__ = (
-        "_limits", "_next_packet_id", "attachment", "client_id", "counters", "expires_at", "expiry_interval_s", "in_flight",
-        "pending_owns", "queue", "queue_bytes", "received", "subscriptions", "will", "will_due_at", "window",
+        "_limits", "_memory", "_next_packet_id", "attachment", "client_id", "counters", "expires_at", "expiry_interval_s",
+        "held_bytes", "in_flight", "pending_owns", "queue", "queue_bytes", "received", "subscription_bytes", "subscriptions",
+        "will", "will_bytes", "will_due_at", "window",
     )  # fmt: skip
 
-    def __init__(self, client_id: str, limits: SessionLimits, counters: Counters) -> None:
+    def __init__(self, client_id: str, limits: SessionLimits, counters: Counters, memory: DeliveryMemory) -> None:
         self._limits = limits
+        self._memory = memory
+        self.held_bytes = 0  # what it has charged to `memory`
         self.counters = counters
         self._next_packet_id = 1
         self.client_id = client_id
         self.attachment: Attachment | None = None
         self.subscriptions: dict[str, SubscriptionOptions] = {}
+        self.subscription_bytes = 0
         self.expiry_interval_s = 0
         self.expires_at = float("inf")
         self.will: Will | None = None
+        self.will_bytes = 0
         self.will_due_at = float("inf")
         self.pending_owns = 0  # while there are any, that another node served the client is a thing of the past
         self.window = limits.send_window
@@ -112,6 +125,9 @@ class Session:
 
     is_lasting = False
     """Whether it outlives its connection: then its QoS 1 and 2 messages reach it through the store."""
+
+    is_served = True
+    """Whether it stands in the subscription tree: a persistent session does once what the store holds of it is read."""
 
     @property
     def is_full(self) -> bool:
@@ -143,6 +159,10 @@ class Session:
             self.acknowledge_publish(packet_id, 2)
         return False
 
+    def forget_unstored(self) -> None:
+        """Forget QoS 2 packet identifiers whose messages are not stored, and will not be."""
+        self.received = {packet_id: True for packet_id, is_stored in self.received.items() if is_stored}
+
     def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Note that a QoS 2 message is stored and tell the client, on whatever connection it has by now."""
         self.received[packet_id] = True
@@ -159,19 +179,9 @@ class Session:
             del self.received[packet_id]
         answer()
 
-    def stored_subscriptions(self) -> list[StoredSubscription]:
+    def stored_subscriptions(self) -> Subscriptions:
         """Return the subscriptions as the store keeps them."""
-        return [
-            (
-                name,
-                each.qos,
-                each.is_no_local,
-                each.retain_as_published,
-                each.retain_handling,
-                each.subscription_identifier,
-            )
-            for name, each in self.subscriptions.items()
-        ]
+        return {topic_filter: stored_options(options) for topic_filter, options in self.subscriptions.items()}
 
     # --- sending
 
@@ -198,6 +208,8 @@ class Session:
                 self._send_qos0(attachment, delivery, now)
             else:
                 self.counters.messages_dropped += 1
+        elif not self._memory.take_or_evict(self, delivery.publish.size_bytes + DELIVERY_BYTES):
+            self.counters.messages_dropped += 1
         elif attachment is not None and attachment.is_writable and not self.queue and len(self.in_flight) < self.window:
             self._send(attachment, delivery, now)
         else:
@@ -226,6 +238,11 @@ class Session:
         data = encode(attachment, delivery, now, packet_id)
         if self._send_within(attachment, data):
             self.in_flight[packet_id] = delivery
+        else:
+            self._memory.refund(self, self._held_by(delivery))
+
+    def _held_by(self, delivery: Delivery) -> int:
+        return delivery.publish.size_bytes + DELIVERY_BYTES
 
     def _send_within(self, attachment: Attachment, data: bytes) -> bool:
         if not attachment.protocol.takes(data):
@@ -240,6 +257,7 @@ class Session:
         size_bytes = delivery.publish.size_bytes
         if len(self.queue) >= self._limits.queue_messages or self.queue_bytes + size_bytes > self._limits.queue_bytes:
             self.counters.messages_dropped += 1
+            self._memory.refund(self, self._held_by(delivery))
             return
         delivery.queued_at = now
         self.queue.append(delivery)
@@ -252,7 +270,7 @@ class Session:
 
     def _drop_over(self, now: float) -> None:
         while self.queue and self._is_over(self.queue[0], now):
-            self._dequeue()
+            self._memory.refund(self, self._held_by(self._dequeue()))
             self.counters.messages_dropped += 1
 
     def _is_over(self, delivery: Delivery, now: float) -> bool:
@@ -280,6 +298,7 @@ class Session:
         if delivery.qos != qos or (qos == 2 and not delivery.is_released):
             self._out_of_place()
             return None
+        self._memory.refund(self, self._held_by(delivery))
         return self.in_flight.pop(packet_id)
 
     def _out_of_place(self) -> None:
@@ -295,12 +314,24 @@ class Session:
         if delivery is not None and delivery.qos != 2:
             self._out_of_place()
         elif reason_code >= FAILURE:
-            if self.in_flight.pop(packet_id, None) is not None:
+            if (refused := self.in_flight.pop(packet_id, None)) is not None:
+                self._memory.refund(self, self._held_by(refused))
                 self.send_queued(now)
         else:
             if delivery is not None:
                 delivery.is_released = True
             attachment.send(Pubrel(packet_id).encode(attachment.protocol.version))
+
+
+def stored_options(options: SubscriptionOptions) -> StoredOptions:
+    """Return a subscription's options as the store keeps them."""
+    return (
+        options.qos,
+        options.is_no_local,
+        options.retain_as_published,
+        options.retain_handling,
+        options.subscription_identifier,
+    )
 
 
 def encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:

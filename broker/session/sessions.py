@@ -6,29 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 from broker.cluster.routes import Routes
 from broker.routing.shared_subscription import parse_shared
-from broker.routing.subscription_tree import SubscriptionOptions
+from broker.routing.subscription_tree import SubscriptionOptions, subscription_bytes
 from broker.session import wills
+from broker.session.delivery_memory import DeliveryMemory
 from broker.session.lasting_session import Backing, LastingSession
-from broker.session.session import Attachment, Session, SessionLimits
+from broker.session.session import Attachment, Session, SessionLimits, stored_options
 from broker.wire.reason_codes import ReasonCode
 from store import cluster, session_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from broker.memory_plan import MemoryPlan
     from broker.routing.subscription_tree import SubscriptionTree
     from broker.session.message_broker import Counters
     from broker.session.sharing import Sharing
     from broker.wire.connect import Will
     from store.cluster import StoredWill
     from store.commit_log import Change, Operation
-    from store.session_store import StoredSession, StoredSubscription
+    from store.session_store import StoredSession, Subscriptions
 
 NEVER_EXPIRES = 0xFFFFFFFF
+SESSION_BYTES = 2400
+"""What a session takes by itself (CPython 3.11)."""
 
 
 class TooManySessionsError(Exception):
-    """MAX_SESSIONS sessions exist already."""
+    """MAX_SESSIONS sessions exist already, or as many as the memory allows."""
 
 
 class Sessions:
@@ -49,11 +53,14 @@ class Sessions:
         wall_ms: Callable[[], int],
         counters: Counters,
         sharing: Sharing,
+        plan: MemoryPlan,
     ) -> None:
         self._node_id = node_id
         self._by_client_id: dict[str, Session] = {}
         self._tree = tree
-        self.routes = Routes(node_id, tree, self._by_client_id.__contains__, self.lose)
+        self._plan = plan
+        self.memory = DeliveryMemory(plan.deliveries, self._by_client_id.values, self._disconnect)
+        self.routes = Routes(node_id, tree, self._is_served, self.lose, plan.subscriptions)
         self.limits = limits
         self._max_sessions = max_sessions
         self._publish_will = publish_will
@@ -72,6 +79,17 @@ class Sessions:
         """Return a client's session, None where there is none."""
         return self._by_client_id.get(client_id)
 
+    def _is_served(self, client_id: str) -> bool:
+        session = self._by_client_id.get(client_id)
+        return session is not None and session.is_served
+
+    def _disconnect(self, session: Session, reason_code: ReasonCode) -> None:
+        """End a connection from the server's side and take it off its session at once: its will becomes due."""
+        attachment = session.attachment
+        if attachment is not None:
+            attachment.close(reason_code)
+            self.detach(session, attachment, self.backing.monotonic())
+
     def open(self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool) -> Session:
         """Attach a client to its session, the one it has here or a new one.
 
@@ -82,11 +100,12 @@ class Sessions:
         if session is not None and _is_due(session, now):  # and the next sweep has not come yet
             self._settle(session, now)
             session = self._by_client_id.get(client_id)
-        if session is None and len(self._by_client_id) >= self._max_sessions:
+        is_full = len(self._by_client_id) >= self._max_sessions or self._plan.clients.is_full
+        if session is None and is_full:
+            self._plan.clients.refused += 1
             raise TooManySessionsError(client_id)
         if session is not None and session.attachment is not None:
-            session.attachment.close(ReasonCode.SESSION_TAKEN_OVER)
-            self.detach(session, session.attachment, now)
+            self._disconnect(session, ReasonCode.SESSION_TAKEN_OVER)
             session = self._by_client_id.get(client_id)
         if session is not None and is_clean:
             self._end(session)
@@ -99,40 +118,85 @@ class Sessions:
         self._count_shared(session, self.routes.want)
         return session
 
+    def charge_will(self, will: Will) -> bool:
+        """Charge the memory of a will that a CONNECT brings; False where there is none left. `set_will` follows."""
+        return self._plan.wills.charge(wills.will_bytes(will))
+
+    def refund_will(self, will: Will) -> None:
+        """Give back what `charge_will` took."""
+        self._plan.wills.refund(wills.will_bytes(will))
+
     def set_will(self, session: Session, will: Will | None) -> None:
         """Replace a connected client's will, here and in the store: a node that dies cannot publish it itself."""
-        had, session.will = session.will, will
+        had = self._take_will(session)
         if will is not None:
+            session.will, session.will_bytes = will, wills.will_bytes(will)
             stored = wills.to_store(session.client_id, will, session.expiry_interval_s)
-            self._operate(cluster.set_will(self._node_id, session.client_id, stored))
+            self.backing.committer.set_will(cluster.set_will(self._node_id, session.client_id, stored))
         elif had is not None:
             self._operate(cluster.clear_will(self._node_id, session.client_id))
 
-    def subscribe(self, session: Session, topic_filter: str, options: SubscriptionOptions) -> bool:
-        """Add a subscription or replace its options; return whether it is new."""
+    def clear_will(self, session: Session, on_stored: Callable[[], None]) -> None:
+        """Forget a will; `on_stored` is called once no other node can publish it either."""
+        self._take_will(session)
+        self.backing.committer.operate([cluster.clear_will(self._node_id, session.client_id)], on_stored)
+
+    def _take_will(self, session: Session) -> Will | None:
+        will, session.will, session.will_due_at = session.will, None, float("inf")
+        self._plan.wills.refund(session.will_bytes)
+        session.will_bytes = 0
+        return will
+
+    def subscribe(self, session: Session, topic_filter: str, options: SubscriptionOptions) -> bool | None:
+        """Add a subscription or replace its options, here, in the store and at the other nodes.
+
+        Returns whether it is new; None where there is no memory for it.
+        """
+        known = session.subscriptions.get(topic_filter)
+        if known is None:
+            size_bytes = subscription_bytes(topic_filter)
+            if not self._plan.subscriptions.charge(size_bytes, session.subscription_bytes):
+                return None
+            session.subscription_bytes += size_bytes
+        self._add_subscription(session, topic_filter, options)
+        if isinstance(session, LastingSession) and known != options:
+            stored = stored_options(options)
+            self._operate(
+                session_store.subscribe(session.client_id, topic_filter, stored),
+                cluster.session_filter(self._node_id, session.client_id, topic_filter, stored),
+            )
+        return known is None
+
+    def _add_subscription(self, session: Session, topic_filter: str, options: SubscriptionOptions) -> None:
         is_new = self._tree.subscribe(topic_filter, session, options)
         session.subscriptions[topic_filter] = options
         if is_new and (session.attachment is not None or not parse_shared(topic_filter)):
             self._operate(*self.routes.want(topic_filter))
-        return is_new
 
     def unsubscribe(self, session: Session, topic_filter: str) -> bool:
-        """Take a subscription away; return whether there was one."""
-        if session.subscriptions.pop(topic_filter, None) is None:
+        """Take a subscription away, here, in the store and at the other nodes; return whether there was one."""
+        if topic_filter not in session.subscriptions:
             return False
-        self._tree.unsubscribe(topic_filter, session)
-        if session.attachment is not None or not parse_shared(topic_filter):
-            self._operate(*self.routes.release(topic_filter))
+        self._drop_subscription(session, topic_filter)
+        if isinstance(session, LastingSession):
+            self._operate(
+                session_store.unsubscribe(session.client_id, topic_filter),
+                cluster.session_filter(self._node_id, session.client_id, topic_filter, None),
+            )
         return True
 
-    def remember_subscriptions(self, session: Session, then: Callable[[], None]) -> None:
-        """Call `then` once the other nodes know of the subscriptions, and the store, if the session lasts."""
-        changes: list[Change] = []
-        if isinstance(session, LastingSession):
-            current = session.stored_subscriptions()
-            changes += session_store.subscriptions(session.client_id, current)
-            changes.append(cluster.session_routes(self._node_id, session.client_id, current))
-        self.backing.committer.operate(changes, then)
+    def _drop_subscription(self, session: Session, topic_filter: str) -> None:
+        del session.subscriptions[topic_filter]
+        self._tree.unsubscribe(topic_filter, session)
+        size_bytes = subscription_bytes(topic_filter)
+        self._plan.subscriptions.refund(size_bytes)
+        session.subscription_bytes -= size_bytes
+        if session.attachment is not None or not parse_shared(topic_filter):
+            self._operate(*self.routes.release(topic_filter))
+
+    def _drop_subscriptions(self, session: Session) -> None:
+        for topic_filter in list(session.subscriptions):
+            self._drop_subscription(session, topic_filter)
 
     def _count_shared(self, session: Session, count: Callable[[str], list[Change]]) -> None:
         for topic_filter in session.subscriptions:
@@ -147,6 +211,9 @@ class Sessions:
         """Take a connection that has ended off its session; its will, where still set, becomes due."""
         if session.attachment is not attachment:
             return
+        if self.backing.committer.is_holding:  # what waits is not acknowledged, and its sender is gone
+            self.backing.committer.discard(session.client_id)
+            session.forget_unstored()
         self._count_shared(session, self.routes.release)
         session.attachment = None
         delay_s = wills.will_delay_s(session.will, session.expiry_interval_s)
@@ -172,6 +239,9 @@ class Sessions:
         """End the sessions that have expired, publish the wills that have become due. Call about every second."""
         for session in [each for each in self._by_client_id.values() if _is_due(each, now)]:
             self._settle(session, now)
+        waiting, self.memory.waiting = self.memory.waiting, set()
+        for session in waiting:
+            session.send_queued(now)
 
     def _settle(self, session: Session, now: float) -> None:
         if session.will is not None:
@@ -188,6 +258,8 @@ class Sessions:
         self.serve(session, stored.subscriptions)
         if will is not None:
             session.will = wills.from_store(will)
+            session.will_bytes = wills.will_bytes(session.will)
+            self._plan.wills.adopt(session.will_bytes)
             left_s = (will.due_ms - self._wall_ms()) / 1000 if will.due_ms else will.delay_s
             session.will_due_at = now + left_s
         if stored.expires_ms == float("inf"):
@@ -195,45 +267,66 @@ class Sessions:
         else:
             session.expires_at = now + (stored.expires_ms - self._wall_ms()) / 1000
 
-    def serve(self, session: Session, stored: list[StoredSubscription]) -> None:
+    def serve(self, session: Session, stored: Subscriptions) -> None:
         """Take the subscriptions that the store has of a session; until now they stood in the tree as another node's."""
         self.routes.set_session(session.client_id, None)
-        for topic_filter in session.subscriptions.keys() - {each[0] for each in stored}:
-            self.unsubscribe(session, topic_filter)
-        for topic_filter, *options in stored:
-            self.subscribe(session, topic_filter, SubscriptionOptions(*options))  # type: ignore[arg-type]
+        for topic_filter in session.subscriptions.keys() - stored.keys():
+            self._drop_subscription(session, topic_filter)
+        for topic_filter, options in stored.items():
+            if topic_filter not in session.subscriptions:
+                size_bytes = subscription_bytes(topic_filter)
+                self._plan.subscriptions.adopt(size_bytes)
+                session.subscription_bytes += size_bytes
+            self._add_subscription(session, topic_filter, SubscriptionOptions(*options))
+        if isinstance(session, LastingSession):
+            session.is_served = True
 
     def lose(self, client_id: str) -> None:
         """Forget a session that another node serves now: its connection here is told Session taken over [v5 MQTT-3.1.4-3].
 
-        Its will is the other node's to publish.
+        Its will is the other node's to publish. One whose client has come back to this node since stays, but the other node
+        may have changed its subscriptions: until the store's are read they stand in the tree as the other node's.
         """
         session = self._by_client_id.get(client_id)
-        if session is None or session.pending_owns:  # it is gone, or has come back since
+        if session is None:
+            return
+        if session.pending_owns:
+            if isinstance(session, LastingSession) and session.is_served:
+                self._mirror(session)
             return
         del self._by_client_id[client_id]
+        self._plan.clients.refund(SESSION_BYTES)
         if session.attachment is not None:
             session.attachment.close(ReasonCode.SESSION_TAKEN_OVER)
-        subscriptions = session.stored_subscriptions()
-        for topic_filter in list(session.subscriptions):
-            self.unsubscribe(session, topic_filter)
-        session.attachment = session.will = None
+        self._take_will(session)
         if isinstance(session, LastingSession):
             self.lasting -= 1
             session.forget_loaded()
-            self.routes.set_session(client_id, subscriptions)
+            self._mirror(session)
+            session.attachment = None
         else:
+            self._drop_subscriptions(session)
+            session.attachment = None
             self._sharing.session_ended(session)
+            self.memory.refund_all(session)
+
+    def _mirror(self, session: LastingSession) -> None:
+        """Have a session stand in the tree as one that this node does not serve."""
+        subscriptions = session.stored_subscriptions()
+        self._drop_subscriptions(session)
+        session.is_served = False
+        self.routes.set_session(session.client_id, subscriptions)
 
     # --- beginning and end
 
     def _begin(self, client_id: str, *, is_lasting: bool) -> Session:
         session = (
-            LastingSession(client_id, self.limits, self._counters, self.backing)
+            LastingSession(client_id, self.limits, self._counters, self.memory, self.backing)
             if is_lasting
-            else Session(client_id, self.limits, self._counters)
+            else Session(client_id, self.limits, self._counters, self.memory)
         )
         self._by_client_id[client_id] = session
+        self._plan.clients.adopt(SESSION_BYTES)
         self.lasting += is_lasting
         return session
 
@@ -251,23 +344,23 @@ class Sessions:
         if session.will is not None:
             self._publish(session)  # [v5 MQTT-3.1.2-10] when the session ends, whatever delay is left
         is_sharing = any(parse_shared(topic_filter) for topic_filter in session.subscriptions)
-        for topic_filter in list(session.subscriptions):
-            self.unsubscribe(session, topic_filter)
+        self._drop_subscriptions(session)
         del self._by_client_id[session.client_id]
+        self._plan.clients.refund(SESSION_BYTES)
         if not isinstance(session, LastingSession):
             self._sharing.session_ended(session)
+            self.memory.refund_all(session)
         else:
             self.lasting -= 1
             session.forget_loaded()
-            if is_sharing:
+            self.routes.set_session(session.client_id, None)  # it was not read from the store yet
+            if is_sharing or not session.is_served:
                 self._operate(cluster.pass_on(session.client_id))
-            self._operate(
-                *session_store.delete(session.client_id), cluster.session_gone(self._node_id, session.client_id)
-            )
+            self._operate(*cluster.end_session(self._node_id, session.client_id))
         self._operate(cluster.disown(session.client_id))
 
     def _publish(self, session: Session) -> None:
-        will, session.will, session.will_due_at = session.will, None, float("inf")
+        will = self._take_will(session)
         if will is not None:
             self._publish_will(session.client_id, will, cluster.clear_will(self._node_id, session.client_id))
 

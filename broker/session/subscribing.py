@@ -1,36 +1,29 @@
-"""SUBSCRIBE and UNSUBSCRIBE, and the retained messages a new subscription is sent (MQTT 5.0 §3.8-§3.11, §3.3.1.3)."""
+"""SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8-§3.11)."""
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.routing.shared_subscription import parse_shared
 from broker.routing.subscription_tree import SubscriptionOptions
-from broker.routing.topic_filter import is_valid_topic_filter, is_wildcard, literal_prefix, matches
+from broker.routing.topic_filter import is_valid_topic_filter
 from broker.session.retained_lookup import RetainedLookup
-from broker.session.session import Delivery
 from broker.wire.packet_types import ProtocolVersion
 from broker.wire.reason_codes import ReasonCode
 from broker.wire.suback import Suback
 from broker.wire.unsuback import Unsuback
-from store.link import LinkDownError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from broker.session.client import Client
     from broker.session.message_broker import MessageBroker
+    from broker.session.retained_lookup import Granted
     from broker.session.session import Session
     from broker.wire.subscribe import Subscribe, Subscription
     from broker.wire.unsubscribe import Unsubscribe
-    from store.model import Message
-    from store.retained import Deliver
 
-RETAINED_RETRY_S = 0.5
-
-Granted = list[tuple[str, SubscriptionOptions]]
+NO_MEMORY = ReasonCode.QUOTA_EXCEEDED
 
 
 def subscribe(
@@ -42,37 +35,35 @@ def subscribe(
     """
     identifier = packet.properties.get("subscription_identifier", [0])[0]
     codes: list[int] = []
-    retained: Granted = []
+    wants_retained: list[Granted] = []
     for wanted in packet.subscriptions:
-        refusal = _refusal(broker, session, wanted)
-        if refusal is None and wanted.topic_filter in not_authorized:
-            refusal = ReasonCode.UNSPECIFIED_ERROR  # 0x80 is the refusal that clients of every version know
-        # v3.1 §3.8 has no refusal: «it must make a positive acknowledgement»
-        can_be_told = client.protocol.version is not ProtocolVersion.V3_1
-        codes.append(refusal if refusal is not None and can_be_told else wanted.qos)
-        if refusal is not None:
-            continue
         options = SubscriptionOptions(
             wanted.qos, wanted.is_no_local, wanted.retain_as_published, wanted.retain_handling, identifier
         )
-        is_new = broker.sessions.subscribe(session, wanted.topic_filter, options)
+        refusal = _refusal(broker, session, wanted, not_authorized)
+        is_new = None if refusal is not None else broker.sessions.subscribe(session, wanted.topic_filter, options)
+        if is_new is None:
+            codes.append(_code_of(client, wanted, refusal or NO_MEMORY))
+            continue
+        codes.append(wanted.qos)
         if client.plugins is not None:
             client.plugins.subscribed(wanted.topic_filter, wanted.qos)
         is_shared = parse_shared(wanted.topic_filter) is not None  # gets no retained messages: §4.8.2
         if not is_shared and (wanted.retain_handling == 0 or (wanted.retain_handling == 1 and is_new)):
-            retained.append((wanted.topic_filter, options))
-
+            wants_retained.append((wanted.topic_filter, options))
     lookup = RetainedLookup()
-    if retained:
-        client.retained_lookups += (lookup,)
+    if wants_retained:
+        client.begin_lookup(lookup)
 
-    def remembered() -> None:
+    def stored() -> None:
+        if wants_retained:
+            client.end_lookup(lookup)
         if not client.is_closing:
             client.answer(Suback(packet.packet_id, codes))
-            if retained:
-                client.start(_send_retained(client, broker, session, retained, lookup))
+            if wants_retained:
+                client.send_retained(wants_retained, lookup, broker.committer.retained_version)
 
-    broker.sessions.remember_subscriptions(session, remembered)
+    broker.committer.operate((), stored)
 
 
 def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet: Unsubscribe) -> None:
@@ -83,59 +74,21 @@ def unsubscribe(client: Client, broker: MessageBroker, session: Session, packet:
         codes.append(0 if was_there else ReasonCode.NO_SUBSCRIPTION_EXISTED)
         if was_there and client.plugins is not None:
             client.plugins.unsubscribed(topic_filter)
-
-    def remembered() -> None:
-        client.answer(Unsuback(packet.packet_id, codes))
-
-    broker.sessions.remember_subscriptions(session, remembered)
+    broker.committer.operate((), lambda: client.answer(Unsuback(packet.packet_id, codes)))
 
 
-def _refusal(broker: MessageBroker, session: Session, wanted: Subscription) -> ReasonCode | None:
+def _refusal(
+    broker: MessageBroker, session: Session, wanted: Subscription, not_authorized: Collection[str]
+) -> ReasonCode | None:
     if not is_valid_topic_filter(wanted.topic_filter, broker.limits.max_topic_levels):
         return ReasonCode.TOPIC_FILTER_INVALID
     if session.is_full and wanted.topic_filter not in session.subscriptions:
         return ReasonCode.QUOTA_EXCEEDED
+    if wanted.topic_filter in not_authorized:
+        return ReasonCode.UNSPECIFIED_ERROR  # 0x80 is the refusal that clients of every version know
     return None
 
 
-async def _send_retained(
-    client: Client, broker: MessageBroker, session: Session, subscriptions: Granted, lookup: RetainedLookup
-) -> None:
-    for topic_filter, options in subscriptions:
-        deliver = partial(_deliver, broker, session, options, lookup)
-        deliver(broker.sys_messages_of(topic_filter))
-        while True:
-            try:
-                await _send_retained_of(client, broker, session, topic_filter, deliver)
-                break
-            except LinkDownError:
-                await asyncio.sleep(RETAINED_RETRY_S)
-    client.retained_lookups = tuple(each for each in client.retained_lookups if each is not lookup)
-
-
-async def _send_retained_of(
-    client: Client, broker: MessageBroker, session: Session, topic_filter: str, deliver: Deliver
-) -> None:
-    async def room() -> None:
-        while not client.is_writable or session.is_queue_half_full:
-            await client.room()
-
-    if not is_wildcard(topic_filter):
-        await broker.retained.get(topic_filter, deliver)
-    else:
-        await broker.retained.find(literal_prefix(topic_filter), partial(matches, topic_filter), deliver, room)
-
-
-def _deliver(
-    broker: MessageBroker,
-    session: Session,
-    options: SubscriptionOptions,
-    lookup: RetainedLookup,
-    messages: list[Message],
-) -> None:
-    identifiers = (options.subscription_identifier,) if options.subscription_identifier else ()
-    now = broker.monotonic()
-    for message in messages:
-        publish = broker.outgoing(message, now)
-        if not publish.is_expired(now) and not lookup.has_sent(message):
-            session.deliver(Delivery(publish, min(message.qos, options.qos), True, identifiers), now)
+def _code_of(client: Client, wanted: Subscription, refusal: ReasonCode) -> int:
+    # v3.1 §3.8 has no refusal: "it must make a positive acknowledgement"
+    return wanted.qos if client.protocol.version is ProtocolVersion.V3_1 else refusal

@@ -5,8 +5,8 @@ from __future__ import annotations
 from broker.wire.connect import Will
 from broker.wire.packet_types import PacketType
 from broker.wire.properties import Properties, encode_properties, read_properties
-from store.cluster import StoredWill
-from store.model import RETAIN_FLAG, Message
+from store.cluster import StoredWill, WillMessage
+from store.model import RETAIN_FLAG
 
 NOT_FORWARDED = ("topic_alias", "subscription_identifier", "will_delay_interval")
 
@@ -19,10 +19,22 @@ def forwarded_properties(properties: Properties) -> bytes:
     return encode_properties(kept) if kept else b""
 
 
-def will_message(client_id: str, will: Will, received_ms: int) -> Message:
+WILL_OVERHEAD_BYTES = 600
+"""What a will takes besides its texts: its fields and properties as objects, the session's part of the store's operations."""
+
+
+def will_bytes(will: Will) -> int:
+    """Return what a will takes in memory, about."""
+    properties = sum(len(str(value)) for value in will.properties.values())
+    return len(will.topic_name) + len(will.payload) + 2 * properties + WILL_OVERHEAD_BYTES
+
+
+def will_message(client_id: str, will: Will, received_ms: int) -> WillMessage:
     """Return the message that a will is when it is published."""
     flags = will.qos | (RETAIN_FLAG if will.is_retain else 0)
-    return Message(will.topic_name, client_id, received_ms, flags, will.payload, forwarded_properties(will.properties))
+    return WillMessage(
+        will.topic_name, client_id, received_ms, flags, will.payload, forwarded_properties(will.properties)
+    )
 
 
 def will_delay_s(will: Will | None, expiry_interval_s: int) -> int:

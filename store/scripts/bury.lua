@@ -1,5 +1,5 @@
 -- Give a node up: from now on it can store nothing; its routes go, its clients wait for another node.
--- KEYS  members, its member record, its list of lost clients, its routes, dead, routes, routes' version
+-- KEYS  members, its member record, its list of lost clients, its routes, dead, routes, routes' version, accounts
 -- ARGV  node, milliseconds it has to have been silent (0: it leaves by itself), change of the routes
 -- Returns 1, or 0 if it is gone already or has beaten meanwhile.
 local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -12,5 +12,6 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('SADD', KEYS[5], ARGV[1])
 local version = redis.call('INCR', KEYS[7])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', 100000, '0-' .. version, 'c', ARGV[3])
+redis.call('XADD', KEYS[6], '0-' .. version, 'c', ARGV[3])
+redis.call('HINCRBY', KEYS[8], 'routes', #ARGV[3])
 return 1

@@ -12,7 +12,7 @@ import redis
 from broker.cluster.membership import SCRIPTS
 from store import cluster, schema, session_store
 from store.cluster import InboxEntry, StoredWill
-from store.commit_log import COMMIT, CommitLog, Committed, Enqueue, Outdated, Standing
+from store.commit_log import COMMIT, Bounds, CommitLog, Committed, Enqueue, Outdated, Standing
 from store.model import Message
 from store.session_store import QueueEntry
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MESSAGE = Message("t", "publisher", 1_000, 1, b"payload")
 LIMITS: dict[str, Any] = {"max_retained": 10, "queue_messages": 10, "queue_bytes": 10_000, "queue_age_s": 60}
 INBOX_PAGE = 1000
+BOUNDS = Bounds(1_000_000, 1_000_000)
 FIRST = b"0-1"
 """The first entry of each inbox: the node has joined."""
 
@@ -44,7 +45,7 @@ class StoredNode:
     def commit(self, number: int, *changes: Change, read_to: bytes = FIRST) -> Committed | Outdated:
         """Commit changes as a node that knows all of the routes and has lost nobody."""
         standing = Standing(0, int(self._client.get(schema.ROUTES_VERSION) or 0), read_to.decode())
-        self._socket.sendall(self.log.request(number, [], (), list(changes), standing, 1_000))
+        self._socket.sendall(self.log.request(number, [], (), list(changes), standing, 1_000, BOUNDS))
         reader = hiredis.Reader()
         while (reply := reader.gets()) is False:
             reader.feed(self._socket.recv(65_536))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import settings
+from broker.accounts import Account
 from broker.cluster.membership import Membership
 from broker.cluster.routes import Routes
 from broker.commit.committer import Committer
+from broker.memory_plan import MemoryPlan
 from broker.routing.subscription_tree import SubscriptionTree
 from store.commit_log import CommitLog
 
@@ -17,10 +20,19 @@ BATCH_MESSAGES = 3
 UNREACHABLE = "redis://127.0.0.1:1"
 
 
+def lone_plan() -> MemoryPlan:
+    """The accounts of a container of the smallest size."""
+    environment = {"REDIS_URL": UNREACHABLE, "ALLOW_ANONYMOUS": "true"}
+    return MemoryPlan.of(settings.load(environment, "tcp"))
+
+
 def lone_peers(link: StoreLink) -> Membership:
     """A node that knows of no other."""
     peers = Membership("node", link, link, 1, lambda: None)
-    peers.routes = Routes("node", SubscriptionTree(), lambda _: False, lambda _: None)
+    peers.routes = Routes(
+        "node", SubscriptionTree(), lambda _: False, lambda _: None, Account("subscriptions", 1_000_000)
+    )
+    peers.has_joined.set()
     return peers
 
 

@@ -16,7 +16,7 @@ from broker.session.sessions import Sessions
 from broker.session.sharing import Sharing
 from broker.wire.connect import Will
 from store.link import StoreLink
-from tests.commit.lone import UNREACHABLE, lone_committer, lone_peers
+from tests.commit.lone import UNREACHABLE, lone_committer, lone_peers, lone_plan
 
 if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
@@ -33,7 +33,7 @@ class Kept:
         self.published: list[bytes] = []
         sharing = Sharing(cast("MessageBroker", None))  # asks it for groups, and there are none
         self.sessions = Sessions(
-            "node", SubscriptionTree(), SessionLimits(), 1, self._publish, lambda: 0, Counters(), sharing
+            "node", SubscriptionTree(), SessionLimits(), 1, self._publish, lambda: 0, Counters(), sharing, lone_plan()
         )
         unreachable = StoreLink(UNREACHABLE)  # what sessions note waits
         committer = lone_committer(unreachable, lone_peers(unreachable))
@@ -49,7 +49,9 @@ class Kept:
         before = getattr(self, "session", None)
         self.session = self.sessions.open("c", self.attachment, now, is_clean=False, is_lasting=False)
         self.session.expiry_interval_s = EXPIRY_S
-        self.sessions.set_will(self.session, Will("w", b"at %d" % now, properties={"will_delay_interval": DELAY_S}))
+        will = Will("w", b"at %d" % now, properties={"will_delay_interval": DELAY_S})
+        assert self.sessions.charge_will(will)
+        self.sessions.set_will(self.session, will)
         return self.session is before
 
     def lose(self, now: float) -> None:
