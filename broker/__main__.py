@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from broker.start import start
+from broker.start import FAILED_STATUS, start
 from broker.workers import WORKER_FLAG, Workers
 
 if TYPE_CHECKING:
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 async def serve(settings: Settings) -> int:
-    """Run the broker, as the next node where the others gave one up, or the parent of several. Returns the exit status."""
+    """Run the broker, or the parent of several, and return the exit status.
+
+    Where the other nodes have declared this one dead, another one follows in this process.
+    """
     is_worker = WORKER_FLAG in sys.argv[1:]
     if settings.broker_workers > 1 and not is_worker:
         return await Workers(settings).run()
@@ -21,7 +24,7 @@ async def serve(settings: Settings) -> int:
 
     while (status := await Application(settings, is_worker=is_worker).run()) == FENCED:
         if is_worker:
-            return 1  # its parent starts another
+            return FAILED_STATUS  # its parent starts another
     return status
 
 

@@ -16,7 +16,7 @@ import redis
 import broker
 from broker.child import children
 from broker.cluster.membership import SCRIPTS, Membership
-from broker.cluster.node import Node, new_node_id, whole
+from broker.cluster.node import Node, cluster_totals, new_node_id
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.commit.room import Room
@@ -32,7 +32,7 @@ from broker.session.lasting_session import Backing
 from broker.session.message_broker import MessageBroker
 from broker.session.plugin_port import PluginPort, tell_stored
 from broker.session.session import SessionLimits
-from broker.start import BAD_SETTINGS_STATUS, cancel, watch_parent
+from broker.start import BAD_SETTINGS_STATUS, FAILED_STATUS, cancel, watch_parent
 from broker.sys_topics import SysTopics
 from settings import SettingsError
 from store.clock import wall_ms
@@ -73,7 +73,7 @@ class Application:
         self._started_ms = wall_ms()
         self._stopping = asyncio.Event()
         self._fenced = asyncio.Event()
-        self._is_told_to_stop = False
+        self._is_told_to_stop = self._has_failed = False
         self._has_looked_at_store = False
         self._clients: list[redis.asyncio.Redis] = []
         self._background: asyncio.Task[None] | None = None
@@ -83,8 +83,9 @@ class Application:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT.
 
-        Returns the exit status: 0 after an orderly end, 1 if it could not listen, 2 if a setting cannot be honoured;
-        FENCED if the other nodes have given this one up: it may join them anew, with nothing of what it was.
+        Returns the exit status: 0 after an orderly end, 1 if it could not listen or a part of it failed, 2 if a setting
+        cannot be honoured; FENCED if the other nodes have declared this one dead: it may join them anew, with nothing of
+        what it was.
         """
         try:
             self._doors = Doors.of(self._settings)
@@ -113,9 +114,12 @@ class Application:
             await self._server.listen(settings.host, settings.port, is_shared=self._is_worker)
         except OSError as error:
             log.error("Cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror or error)  # noqa: TRY400
-            return 1
+            return FAILED_STATUS
         log.info("Listening on %s:%s as node %s.", settings.host, settings.port, self._node_id)
         await self._serve()
+        if self._has_failed:
+            log.error("Stopped because a part of the broker failed; the error is above.")
+            return FAILED_STATUS
         if self._fenced.is_set() and not self._is_told_to_stop:
             return FENCED
         log.info("Stopped.")
@@ -187,7 +191,7 @@ class Application:
             self._room,
             lambda: self._lag.ms,
             self._started_ms,
-            partial(whole, self._new_client(), wall_ms),
+            partial(cluster_totals, self._new_client(), wall_ms),
         )
 
     def _new_client(self) -> redis.asyncio.Redis:
@@ -288,6 +292,7 @@ class Application:
     def _part_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             log.critical("A part of the broker failed; stopping.", exc_info=task.exception())
+            self._has_failed = True
             self._stopping.set()
 
     async def _drain(self) -> None:

@@ -15,6 +15,7 @@ import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+FAILED_STATUS = 1
 BAD_SETTINGS_STATUS = 2
 CANCEL_TRY_S = 0.2
 

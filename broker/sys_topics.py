@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from broker.session.message_broker import MessageBroker
 
 INTERVAL_S = 10.0
-WHOLE = {
+TOTALS = {
     "nodes": "nodes",
     "connections": "clients/connected",
     "sessions": "clients/total",
@@ -36,7 +36,7 @@ WHOLE = {
 
 
 class SysTopics:
-    """Publishes the `$SYS/broker/…` values of this node, and `$SYS/cluster/…` of all together."""
+    """Publishes the `$SYS/broker/…` values of this node, and `$SYS/cluster/…` of all nodes."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SysTopics:
         room: Room,
         lag_ms: Callable[[], int],
         started_ms: int,
-        whole: Callable[[], Awaitable[dict[str, int]]],
+        cluster_totals: Callable[[], Awaitable[dict[str, int]]],
     ) -> None:
         self._broker = message_broker
         self._committer = committer
@@ -54,15 +54,15 @@ class SysTopics:
         self._room = room
         self._lag_ms = lag_ms
         self._started_ms = started_ms
-        self._whole = whole
+        self._cluster_totals = cluster_totals
 
     async def run(self) -> None:
         """Publish now and every INTERVAL_S."""
         while True:
             self._broker.publish_sys({f"$SYS/broker/{name}": value for name, value in self._values().items()})
             with contextlib.suppress(redis.RedisError):
-                whole = await self._whole()
-                self._broker.publish_sys({f"$SYS/cluster/{WHOLE[name]}": value for name, value in whole.items()})
+                totals = await self._cluster_totals()
+                self._broker.publish_sys({f"$SYS/cluster/{TOTALS[name]}": value for name, value in totals.items()})
             await asyncio.sleep(INTERVAL_S)
 
     def _values(self) -> dict[str, object]:

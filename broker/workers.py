@@ -1,4 +1,4 @@
-"""Several nodes in one container on one port: a parent that starts them, and starts again one that dies.
+"""Several nodes in one container on one port: a parent that starts them, and starts one again that ends.
 
 Each worker is a broker process as it would be alone, listening with SO_REUSEPORT: the kernel spreads connections. The parent
 serves nothing. It holds the port, runs the one projector and the one process of the outlets, passes signals on, and is held
@@ -13,12 +13,14 @@ import logging
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.child import children
-from broker.start import BAD_SETTINGS_STATUS
+from broker.start import BAD_SETTINGS_STATUS, FAILED_STATUS
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,15 +43,15 @@ class Workers:
     async def run(self) -> int:
         """Run the workers until SIGTERM or SIGINT.
 
-        Returns the exit status: 0 after an orderly end of all, 1 if the port is taken or one did not end in order, 2 if a
-        setting cannot be honoured.
+        Returns the exit status: 0 after an orderly end of all, 1 if the port is taken, a worker did not end in order or a
+        part of the parent failed, 2 if a setting cannot be honoured.
         """
         settings = self._settings
         try:
             reserved = reserve_port(settings.host, settings.port)
         except OSError as error:
             log.error("Cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror or error)  # noqa: TRY400
-            return 1
+            return FAILED_STATUS
         with reserved:
             await self._run()
         return self._status
@@ -58,14 +60,28 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        beside = [asyncio.create_task(child.run()) for child in children(self._settings)]
-        keeping = [asyncio.create_task(self._keep(1))]
-        await self._first_listens(keeping[0])  # what stops every worker's start is said once
-        keeping += [asyncio.create_task(self._keep(number)) for number in range(2, self._settings.broker_workers + 1)]
-        await asyncio.gather(*keeping)
+        beside = [self._start(child.run()) for child in children(self._settings)]
+        keeping = [self._start(self._keep(1))]
+        await self._first_listens(keeping[0])  # an error that stops every worker's start is logged once
+        keeping += [self._start(self._keep(number)) for number in range(2, self._settings.broker_workers + 1)]
+        await asyncio.wait(keeping)
         for task in beside:
             task.cancel()
         await asyncio.wait(beside)
+
+    def _start(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(run)
+        task.add_done_callback(self._part_ended)
+        return task
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("A part of the workers' parent failed; stopping.", exc_info=task.exception())
+            self._stop_with(FAILED_STATUS)
+
+    def _stop_with(self, status: int) -> None:
+        self._status = max(self._status, status)
+        self._stopping.set()
 
     async def _first_listens(self, first: asyncio.Task[None]) -> None:
         while not (first.done() or self._stopping.is_set()):
@@ -83,8 +99,7 @@ class Workers:
             started_s = loop.time()
             status = await self._run_worker()
             if self._stopping.is_set() or status == BAD_SETTINGS_STATUS:
-                self._status = max(self._status, min(abs(status), BAD_SETTINGS_STATUS))
-                self._stopping.set()
+                self._stop_with(status if status in (0, BAD_SETTINGS_STATUS) else FAILED_STATUS)
                 return
             if loop.time() - started_s > STEADY_S:
                 backoff_s = FIRST_BACKOFF_S
@@ -95,9 +110,13 @@ class Workers:
 
     async def _run_worker(self) -> int:
         """Run one worker to its end, which `_stopping` asks for, and return its exit status."""
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "broker", WORKER_FLAG, stdin=asyncio.subprocess.PIPE
-        )
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "broker", WORKER_FLAG, stdin=asyncio.subprocess.PIPE
+            )
+        except OSError as error:  # no memory, or too many processes
+            log.error("A worker cannot be started: %s", error.strerror or error)  # noqa: TRY400
+            return FAILED_STATUS
         ended, stop = asyncio.create_task(worker.wait()), asyncio.create_task(self._stopping.wait())
         await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()

@@ -88,7 +88,7 @@ class Node:
             self._presence.rewrite()
 
 
-async def whole(redis: Redis, wall_ms: Callable[[], int]) -> dict[str, int]:
+async def cluster_totals(redis: Redis, wall_ms: Callable[[], int]) -> dict[str, int]:
     """Return how many nodes live, and the sums of what they say of themselves. Raises redis.RedisError."""
     since_ms = wall_ms() - schema.NODE_TTL_S * 1000
     alive: list[Any] = await redis.zrangebyscore(schema.NODES, since_ms, "+inf")
@@ -96,5 +96,10 @@ async def whole(redis: Redis, wall_ms: Callable[[], int]) -> dict[str, int]:
         for node_id in alive:
             pipeline.hmget(schema.node_info(node_id.decode()), list(SUMMED))
         rows = await pipeline.execute()
-    sums = {name: sum(int(row[place] or 0) for row in rows) for place, name in enumerate(SUMMED)}
+    sums = {name: sum(_number(row[place]) for row in rows) for place, name in enumerate(SUMMED)}
     return {"nodes": len(alive), **sums}
+
+
+def _number(stored: bytes | None) -> int:
+    """Return a count that a node has stored; 0 for what is none: nothing that is stored may end this process."""
+    return int(stored) if stored is not None and stored.isdigit() and len(stored) < 20 else 0
