@@ -1,4 +1,4 @@
-"""Entry point: `python -m emulator fleet …` and `python -m emulator gateway …`; each has a --help."""
+"""Entry point: `python -m emulator fleet …`, `… gateway …` and `… hostile …`; each has a --help."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from emulator.gateway import arguments as gateway_arguments
 from emulator.gateway.control import ControlError, ask
 from emulator.gateway.formation import ActionError
 from emulator.gateway.gateway import Gateway, GatewayError
+from emulator.hostile import arguments as hostile_arguments
+from emulator.hostile import report as hostile_report
+from emulator.hostile import run as hostile_run
 
 
 def main(argv: list[str]) -> int:
@@ -26,14 +29,21 @@ def main(argv: list[str]) -> int:
         "gateway", help="the platform's TCP Gateway and its containers", description=gateway_arguments.DESCRIPTION
     )
     gateway_arguments.add_to(gateway_parser)
+    hostile_parser = kinds.add_parser(
+        "hostile", help="attacks on a broker, and what others notice", description=hostile_arguments.DESCRIPTION
+    )
+    hostile_arguments.add_to(hostile_parser)
+    parsers = {"fleet": fleet_parser, "gateway": gateway_parser, "hostile": hostile_parser}
     given = parser.parse_args(argv)
     environ = os.environ  # noqa: TID251  an entry point hands the environment on
     try:
         if given.kind == "gateway":
             return run_gateway(gateway_arguments.read(given, environ))
+        if given.kind == "hostile":
+            return run_hostile(hostile_arguments.read(given, environ))
         options = arguments.read(given, environ)
     except ValueError as error:
-        (gateway_parser if given.kind == "gateway" else fleet_parser).error(str(error))
+        parsers[given.kind].error(str(error))
     return run_fleet(options)
 
 
@@ -58,6 +68,14 @@ def run_gateway(options: gateway_arguments.Options) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def run_hostile(options: hostile_arguments.Options) -> int:
+    """Run the attacks, or list them: 0 when all are ok, else 1."""
+    if options.is_list:
+        print(hostile_report.scenario_list())
+        return 0
+    return 0 if hostile_run.run(options) else 1
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
-from emulator.argument_types import positive
+from emulator.argument_types import password_from, positive, url_parts
 from emulator.fleet import scenario_file
 from emulator.fleet.client import Endpoint
 from emulator.fleet.dashboard import Dashboard
@@ -75,8 +74,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def read(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
     """Return the options of a parsed command line. Raises ValueError with lines that name the bad arguments."""
     scenario = _scenario(given)
-    host, port, username, password = _parts("--url", given.url, ("tcp", "mqtt"), "tcp", DEFAULT_PORT)
-    from_environ = _password("--password-env", given.password_env, environ)
+    host, port, username, password = url_parts("--url", given.url, ("tcp", "mqtt"), "tcp", DEFAULT_PORT)
+    from_environ = password_from("--password-env", given.password_env, environ)
     endpoint = Endpoint(
         host=host,
         port=port,
@@ -127,32 +126,14 @@ def _small_fleet(told: dict[str, Any]) -> Scenario:
 
 
 def _dashboard(given: argparse.Namespace, environ: Mapping[str, str]) -> Dashboard | None:
-    from_environ = _password("--verify-password-env", given.verify_password_env, environ)
+    from_environ = password_from("--verify-password-env", given.verify_password_env, environ)
     if given.verify is None:
         return None
     is_tls = given.verify.startswith("https:")
-    host, port, username, password = _parts("--verify", given.verify, ("http", "https"), "http", 443 if is_tls else 80)
+    host, port, username, password = url_parts(
+        "--verify", given.verify, ("http", "https"), "http", 443 if is_tls else 80
+    )
     return Dashboard(host, port, username or "admin", from_environ or password, is_tls=is_tls)
-
-
-def _password(argument: str, name: str | None, environ: Mapping[str, str]) -> str:
-    if name and name not in environ:
-        raise ValueError(f"{argument}: {name} is not set")
-    return environ[name] if name else ""
-
-
-def _parts(
-    argument: str, url: str, schemes: tuple[str, ...], scheme: str, default_port: int
-) -> tuple[str, int, str, str]:
-    # The URL is not repeated in the message: it may hold a password.
-    try:
-        parts = urlsplit(url)
-        port = parts.port or default_port
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from None
-    if parts.scheme not in schemes or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError(f"{argument}: use {scheme}://HOST:PORT or {scheme}://USER:PASSWORD@HOST:PORT")
-    return parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def _count(text: str) -> int:
