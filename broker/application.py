@@ -14,6 +14,7 @@ import hiredis
 import redis
 
 import broker
+from broker.bounds import Bound, Bounds, Use
 from broker.child import children
 from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.node import Node, cluster_totals, new_node_id
@@ -154,6 +155,13 @@ class Application:
             send_buffer_bytes=settings.send_buffer_bytes,
             send_timeout_s=settings.send_timeout_s,
         )
+        buffers = self._server.receive_buffers
+        received = Bound(
+            "receive_buffers",
+            "RECEIVE_BUFFER_BYTES",
+            lambda: Use(buffers.refused, buffers.total_bytes, buffers.max_bytes),
+        )
+        self._bounds = Bounds([*map(Bound.of, self._plan), received])
         self._membership.routes = self._broker.routes
         self._membership.clients = Handover(self._broker, self._node_id, self._link)
         self._room = Room(self._new_client(), settings.store_bytes)
@@ -189,6 +197,7 @@ class Application:
             self._committer,
             self._server,
             self._room,
+            self._bounds,
             lambda: self._lag.ms,
             self._started_ms,
             partial(cluster_totals, self._new_client(), wall_ms),
@@ -263,6 +272,7 @@ class Application:
             *(() if self._is_worker else (child.run() for child in children(self._settings))),
             self._lag.run(),
             self._room.run(),
+            self._bounds.run(),
             self._node.run(),
             self._server.sweep_forever(),
             self._sys_topics.run(),
@@ -335,7 +345,7 @@ class Application:
             "connections_refused": counters.connections_refused,
             "protocol_errors": counters.protocol_errors,
             "timeouts": counters.timeouts,
-            "receive_buffers_refused": self._server.receive_buffers.refused,
+            **self._bounds.node_values(),
             "slow_clients_dropped": counters.slow_clients_dropped,
             **asdict(self._doors.counts),
             "retained_refused": committer.refused_retained,

@@ -17,6 +17,7 @@ import broker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from broker.bounds import Bounds
     from broker.commit.committer import Committer
     from broker.commit.room import Room
     from broker.net.server import Server
@@ -44,6 +45,7 @@ class SysTopics:
         committer: Committer,
         server: Server,
         room: Room,
+        bounds: Bounds,
         lag_ms: Callable[[], int],
         started_ms: int,
         cluster_totals: Callable[[], Awaitable[dict[str, int]]],
@@ -52,6 +54,7 @@ class SysTopics:
         self._committer = committer
         self._server = server
         self._room = room
+        self._bounds = bounds
         self._lag_ms = lag_ms
         self._started_ms = started_ms
         self._cluster_totals = cluster_totals
@@ -87,6 +90,7 @@ class SysTopics:
             "store/memory/used": self._room.memory.used_bytes,
             "store/memory/maximum": self._room.memory.budget_bytes,
             "store/state": self._store_state(),
+            **self._bounds.sys_values(),
         }
 
     def _store_state(self) -> str:

@@ -154,6 +154,12 @@ class NodeStatus:
     messages_received: int
     info: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """How often each bound was crossed since the process started, by its name; without those that were not."""
+        counts = {name.removesuffix("_refused"): text for name, text in self.info.items() if name.endswith("_refused")}
+        return {name.replace("_", " "): int(text) for name, text in counts.items() if text.isdecimal() and int(text)}
+
 
 @dataclass(frozen=True)
 class StoreStatus:

@@ -55,7 +55,7 @@ class Seed:
             thread.submit(asyncio.run, self._project(ids[-1])).result()
         return ids
 
-    def node(self, devices: dict[str, int], node_id: str = "tcp-1.abc") -> None:
+    def node(self, devices: dict[str, int], node_id: str = "tcp-1.abc", **info_more: int) -> None:
         """Write what a living broker process says of itself, with its devices and since when each is connected."""
         info = {
             "container": "tcp-1",
@@ -64,6 +64,7 @@ class Seed:
             "heartbeat_ms": now_ms(),
             "connections": len(devices),
             "messages_received": 1000,
+            **info_more,
         }
         self._redis.zadd(schema.NODES, {node_id: now_ms() + 3_600_000})  # a heartbeat that lasts as long as the test
         self._redis.hset(schema.node_info(node_id), mapping={name: str(value) for name, value in info.items()})

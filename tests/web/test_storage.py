@@ -112,3 +112,11 @@ def test_page_in_a_browser_updates_itself(page: Page, seed: Seed, width: int) ->
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     seed.publish(*fleet(devices=3, hours=0.2))
     expect(row).to_contain_text("about 78 messages", timeout=30_000)
+
+
+def test_what_a_broker_refused_is_said_on_the_overview(operator: FlaskClient, seed: Seed) -> None:
+    seed.node({}, "tcp-1.a", subscriptions_refused=12, receive_buffers_refused=3, wills_refused=0)
+    seed.node({}, "tcp-2.b")
+    shown = operator.get("/overview").text
+    assert "<td>subscriptions 12, receive buffers 3</td>" in shown
+    assert "<td>nothing</td>" in shown
