@@ -91,6 +91,7 @@ class SysTopics:
             "store/memory/maximum": self._room.memory.budget_bytes,
             "store/state": self._store_state(),
             **self._bounds.sys_values(),
+            **self._broker.refusals.sys_values(),
         }
 
     def _store_state(self) -> str:

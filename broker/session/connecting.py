@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
 
+from broker.host.authentication_queue import TooManyWaitError
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
 from broker.routing.topic_filter import matches
 from broker.session.lasting_session import LastingSession
-from broker.session.plugin_admission import admit, refusal_of_credentials
+from broker.session.plugin_admission import BadCredentialsError, admit
 from broker.session.sessions import TooManySessionsError
 from broker.wire.connack import Connack
 from broker.wire.packet_types import ProtocolVersion
@@ -37,9 +38,16 @@ LONGEST_TEXT_BYTES = 65_535
 async def connect(client: Client, broker: MessageBroker, packet: Connect) -> None:
     """Answer CONNECT. One that needs the store waits for it, until CONNECT_TIMEOUT_S ends the connection."""
     client_id = packet.client_id or f"auto-{uuid4().hex[:20]}"
-    refusal = _judge(client, broker, packet)
-    if refusal is None and broker.plugins is not None:
-        refusal = await admit(client, broker.plugins, packet, client_id)
+    try:
+        refusal = _judge(client, broker, packet)
+        if refusal is None and broker.plugins is not None:
+            refusal = await admit(client, broker.plugins, broker.authentication_queue, packet, client_id)
+    except BadCredentialsError:
+        _refuse_credentials(client, broker, packet.username)
+        return
+    except TooManyWaitError:
+        _close_unanswered(client, broker)
+        return
     if client.is_closing:
         return
     if refusal is not None:
@@ -98,7 +106,35 @@ def may_publish(broker: MessageBroker, topic_name: str) -> bool:
     return not topic_name.startswith(("$SYS/", "$share/")) or matches(BRIDGE_STATES, topic_name)
 
 
+def _refuse_credentials(client: Client, broker: MessageBroker, username: str | None) -> None:
+    """Answer bad credentials, the later the more of them there are; nothing of the packet is kept meanwhile."""
+    if client.is_closing:
+        return
+    reason_code = ReasonCode.NOT_AUTHORIZED if username is None else ReasonCode.BAD_USER_NAME_OR_PASSWORD
+    delay_s = broker.refusals.refuse(username, broker.monotonic())
+    if delay_s is None:
+        _close_unanswered(client, broker)
+    elif delay_s:
+        client.start(_refuse_later(client, broker, reason_code, delay_s))
+    else:
+        client.reject(reason_code)
+
+
+async def _refuse_later(client: Client, broker: MessageBroker, reason_code: ReasonCode, delay_s: float) -> None:
+    with broker.refusals.waits():
+        await asyncio.sleep(delay_s)
+    if not client.is_closing:
+        client.reject(reason_code)
+
+
+def _close_unanswered(client: Client, broker: MessageBroker) -> None:
+    broker.counters.connects_rejected += 1
+    broker.refusals.closed_unanswered()
+    client.close(ReasonCode.CONNECTION_RATE_EXCEEDED)
+
+
 def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode | None:
+    """Return why a CONNECT is refused whoever sends it, None where it is not. Raises BadCredentialsError."""
     version = client.protocol.version
     may_be_empty = version is ProtocolVersion.V5 or (version is ProtocolVersion.V3_1_1 and packet.clean_start)
     if not packet.client_id and not may_be_empty:  # [v3.1.1 MQTT-3.1.3-8]
@@ -109,7 +145,7 @@ def _judge(client: Client, broker: MessageBroker, packet: Connect) -> ReasonCode
         return ReasonCode.BAD_AUTHENTICATION_METHOD  # [v5 MQTT-4.12.0-1]
     do_plugins_decide = broker.plugins is not None and broker.plugins.has_auth_plugins
     if not do_plugins_decide and not broker.authenticator.is_allowed(packet.username, packet.password):
-        return refusal_of_credentials(packet)
+        raise BadCredentialsError
     if packet.will is not None and not may_publish(broker, packet.will.topic_name):
         return ReasonCode.NOT_AUTHORIZED
     return None

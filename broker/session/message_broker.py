@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from broker.cluster.routes import RemoteNode
+from broker.host.authentication_queue import AuthenticationQueue
+from broker.host.refusals import Refusals
 from broker.routing.subscription_tree import Match, SubscriptionTree
 from broker.routing.topic_filter import matches
 from broker.session.lasting_session import LastingSession
@@ -94,6 +96,8 @@ class MessageBroker:
         self.limits = connection_limits
         self.max_session_expiry_s = max_session_expiry_s
         self.authenticator = authenticator
+        self.refusals = Refusals(connection_limits.connect_timeout_s)
+        self.authentication_queue = AuthenticationQueue(self.refusals, monotonic)
         self.presence = presence
         self.monotonic = monotonic
         self.wall_ms = wall_ms

@@ -10,30 +10,37 @@ from broker.session.packet_gate import PacketGate
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
+    from broker.host.authentication_queue import AuthenticationQueue
     from broker.host.plugin_client import PluginClient
     from broker.host.plugin_host import PluginHost
     from broker.session.client import Client
     from broker.wire.connect import Connect
 
 
-async def admit(client: Client, host: PluginHost, packet: Connect, client_id: str) -> ReasonCode | None:
-    """Return why plugins refuse a CONNECT, None where they do not: they judge from then on what the client does."""
+class BadCredentialsError(Exception):
+    """A client's credentials, or their absence, are refused."""
+
+
+async def admit(
+    client: Client, host: PluginHost, queue: AuthenticationQueue, packet: Connect, client_id: str
+) -> ReasonCode | None:
+    """Return why plugins refuse a CONNECT, None where they do not: they judge from then on what the client does.
+
+    Raises BadCredentialsError; TooManyWaitError where too many wait for their answer.
+    """
     try:
         plugins = host.client(_facts(client, packet, client_id))
     except UnicodeDecodeError:  # amqtt's plugins know passwords as text only
-        return ReasonCode.BAD_USER_NAME_OR_PASSWORD
-    if host.has_auth_plugins and not await plugins.authenticate():
-        return refusal_of_credentials(packet)
+        raise BadCredentialsError from None
+    if host.has_auth_plugins:
+        size_bytes = len(packet.encode())
+        if not await queue.ask(packet.username, packet.password, size_bytes, plugins.authenticate):
+            raise BadCredentialsError
     will = packet.will
     if will is not None and host.has_topic_plugins and not await plugins.is_allowed(will.topic_name, Action.PUBLISH):
         return ReasonCode.NOT_AUTHORIZED
     _judge_from_now_on(client, host, plugins)
     return None
-
-
-def refusal_of_credentials(packet: Connect) -> ReasonCode:
-    """Return what a client is told whose credentials, or lack of any, do not let it in."""
-    return ReasonCode.NOT_AUTHORIZED if packet.username is None else ReasonCode.BAD_USER_NAME_OR_PASSWORD
 
 
 def _judge_from_now_on(client: Client, host: PluginHost, plugins: PluginClient) -> None:
