@@ -24,6 +24,7 @@ from broker.commit.room import Room
 from broker.host.authentication import PasswordAuthenticator
 from broker.host.interface import Event, PluginConfigurationError
 from broker.memory_plan import MemoryPlan
+from broker.memory_trim import memory_trim
 from broker.net.door import Doors
 from broker.net.server import Server
 from broker.projector.lag import Lag
@@ -274,6 +275,7 @@ class Application:
             self._room.run(),
             self._bounds.run(),
             self._broker.refusals.run(),
+            *(() if (trim := memory_trim(self._held_bytes)) is None else (trim.run(),)),
             self._node.run(),
             self._server.sweep_forever(),
             self._sys_topics.run(),
@@ -327,6 +329,11 @@ class Application:
         await cancel(drained, fenced)
         if not done:
             log.warning("The store did not take what was left; it was not acknowledged, so its senders send it again.")
+
+    def _held_bytes(self) -> int:
+        """Return what clients make this process hold."""
+        accounts = sum(each.used_bytes for each in self._plan)
+        return accounts + self._committer.backlog_bytes + self._server.receive_buffers.total_bytes
 
     def _describe(self) -> dict[str, str | int]:
         counters, committer = self._broker.counters, self._committer

@@ -1,0 +1,94 @@
+"""What a burst took is given back to the system, not only to malloc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mqtt_bytes as mqtt
+from broker_process import eventually
+from raw import RawClient
+
+from broker.memory_trim import GROWN_BYTES, PAUSE_S, MemoryTrim, memory_trim, resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker_process import BrokerProcess
+
+    from local.valkey import EmbeddedValkey
+
+MIB = 1024 * 1024
+
+
+def _resident_mib(process: BrokerProcess) -> float:
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096 / MIB
+
+
+def test_memory_is_back_after_a_store_outage(start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey) -> None:
+    process = start_broker(BACKLOG_BYTES=str(128 * MIB))
+    with RawClient(process.host, process.port, 4) as publisher:
+        publisher.connect("publisher")
+        publisher.publish("t", b"x", qos=1)
+        before = _resident_mib(process)
+        store.pause()
+        payload = bytes(1000)
+        publisher.set_send_timeout(60)
+        for start in range(1, 60_001, 1000):
+            publisher.send(
+                b"".join(
+                    mqtt.publish(4, f"t/{each % 10}", payload, qos=1, packet_id=each)
+                    for each in range(start, start + 1000)
+                )
+            )
+        eventually(lambda: _resident_mib(process) > before + 50, "the backlog is in memory", 20)
+        store.resume()
+        for _ in range(60_000):
+            publisher.receive(mqtt.PUBACK, deadline_s=30)
+        eventually(lambda: _resident_mib(process) < before + 20, f"about {before:.0f} MiB again", 20)
+    assert process.terminate() == 0
+
+
+class Process:
+    """What it has, what clients hold of it, and how often it was trimmed."""
+
+    def __init__(self) -> None:
+        self.resident_mib, self.held_mib, self.trims = 40, 0, 0
+        self.memory_trim = MemoryTrim(lambda: self.held_mib * MIB, lambda: self.resident_mib * MIB, self._trim)
+
+    def _trim(self) -> None:
+        self.trims += 1
+        self.resident_mib = 42 + self.held_mib
+
+    def check(self, now_s: float, resident_mib: int, held_mib: int) -> int:
+        self.resident_mib, self.held_mib = resident_mib, held_mib
+        self.memory_trim.check(now_s)
+        return self.trims
+
+
+def test_what_clients_hold_is_not_trimmed_and_what_they_held_is() -> None:
+    process = Process()
+    assert process.check(0, 150, 100) == 0
+    assert process.check(1, 150, 95) == 0
+    assert process.check(2, 150, 80) == 1
+    assert process.check(3, 122, 0) == 1  # not so soon
+    assert process.check(2 + PAUSE_S, 122, 0) == 2
+    for number in range(2, 9):
+        assert process.check(2 + number * PAUSE_S, 42 + GROWN_BYTES // MIB - 1, 0) == 2
+
+
+def test_memory_that_stays_is_not_trimmed_again_and_again() -> None:
+    process = Process()
+    process.memory_trim._trim = process.memory_trim._held_bytes  # frees nothing
+    for number in range(9):
+        process.check(number * PAUSE_S, 100, 0)
+    assert process.memory_trim._lowest_bytes == 100 * MIB
+
+
+def test_this_process_is_measured_and_trimmed() -> None:
+    trim = memory_trim(lambda: 0)
+    assert trim is not None  # glibc is what tests run with
+    assert 10 * MIB < resident_bytes() < 10_000 * MIB
+    trim._lowest_bytes = 0
+    trim.check(0)
+    assert trim._lowest_bytes > 10 * MIB
