@@ -189,6 +189,9 @@ class Client:
         self._tell_plugins_of_end()
         for task in self._tasks:
             task.cancel()
+        self.packet_gate = self.delivery_gate = (
+            None  # they refer to this client, and to its CONNECT's credentials and will
+        )
         session, self.session = self.session, None
         if session is not None:
             current = self.broker.sessions.get(session.client_id)

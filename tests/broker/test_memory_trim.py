@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,27 @@ def test_memory_is_back_after_a_store_outage(start_broker: Callable[..., BrokerP
             publisher.receive(mqtt.PUBACK, deadline_s=30)
         eventually(lambda: _resident_mib(process) < before + 20, f"about {before:.0f} MiB again", 20)
     assert process.terminate() == 0
+
+
+LISTENS = """
+    from amqtt.plugins.base import BasePlugin
+
+    class Listens(BasePlugin):
+        async def on_broker_message_received(self, *, client_id, message):
+            pass
+"""
+
+
+def test_what_plugins_were_told_of_clients_goes_with_them(start_with_plugins: Callable[..., BrokerProcess]) -> None:
+    process = start_with_plugins("plugins: {users_plugins.Listens: {}}", LISTENS, ALLOW_ANONYMOUS="true")
+    with contextlib.ExitStack() as stack:
+        for number in range(800):
+            client = stack.enter_context(RawClient(process.host, process.port, 4))
+            client.connect(f"c{number}", will=mqtt.Will("w", bytes(60_000)))
+            if not number:
+                before = _resident_mib(process)
+        assert _resident_mib(process) > before + 45
+    eventually(lambda: _resident_mib(process) < before + 38, "most of it is given back", 20)
 
 
 class Process:
