@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 GROWN_BYTES = 16 * 1024 * 1024
 CHECK_S = 1.0
-PAUSE_S = 5.0
+FIRST_PAUSE_S, LAST_PAUSE_S = 5.0, 20.0  # it doubles where a trim brought little: somebody holds that memory
 STATM = Path("/proc/self/statm")
 
 
@@ -36,7 +36,7 @@ class MemoryTrim:
         self._resident_bytes = resident_bytes
         self._trim = trim
         self._lowest_bytes = self._beside_bytes()
-        self._next_s = 0.0
+        self._next_s, self._pause_s = 0.0, FIRST_PAUSE_S
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -46,14 +46,17 @@ class MemoryTrim:
             await asyncio.sleep(CHECK_S)
 
     def check(self, now_s: float) -> None:
-        """Trim if the process has much more than before that no client holds; not again within PAUSE_S."""
+        """Trim if the process has much more than it once had that no client holds; after a pause."""
         beside_bytes = self._beside_bytes()
         self._lowest_bytes = min(self._lowest_bytes, beside_bytes)
         if now_s < self._next_s or beside_bytes - self._lowest_bytes < GROWN_BYTES:
             return
         self._trim()
-        self._next_s, self._lowest_bytes = now_s + PAUSE_S, self._beside_bytes()
-        log.debug("%d bytes of freed memory were returned.", beside_bytes - self._lowest_bytes)
+        returned_bytes = beside_bytes - self._beside_bytes()
+        is_little = returned_bytes < GROWN_BYTES // 2
+        self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S) if is_little else FIRST_PAUSE_S
+        self._next_s = now_s + self._pause_s
+        log.debug("%d bytes of freed memory were returned.", returned_bytes)
 
     def _beside_bytes(self) -> int:
         return self._resident_bytes() - self._held_bytes()
