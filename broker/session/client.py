@@ -189,9 +189,8 @@ class Client:
         self._tell_plugins_of_end()
         for task in self._tasks:
             task.cancel()
-        self.packet_gate = self.delivery_gate = (
-            None  # they refer to this client, and to its CONNECT's credentials and will
-        )
+        # They refer to this client, and to the credentials and the will of its CONNECT.
+        self.packet_gate = self.delivery_gate = None
         session, self.session = self.session, None
         if session is not None:
             current = self.broker.sessions.get(session.client_id)
