@@ -23,6 +23,11 @@ def tree_bytes(pids: Iterable[int]) -> int:
     return sum(map(_process_bytes, tree(pids)))
 
 
+def mebibytes(number: int) -> str:
+    """Return bytes for people."""
+    return f"{number / 2**20:.0f} MiB"
+
+
 def tree(pids: Iterable[int]) -> set[int]:
     """Return these processes and all below them that live now."""
     found: set[int] = set()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from local.plan import Plan
 
 CONTAINERS = 3
+MEMORY_MB = 256  # the platform's smallest size with room for a broker
 SCHEDULE = Path(__file__).with_name("platform.schedule")
 
 
@@ -22,6 +23,7 @@ def behind_gateway(plan: Plan) -> Plan:
         "--port": plan.ports["tcp"],
         "--containers": CONTAINERS,
         "--procfile": plan.root / "Procfile",
+        "--memory-mb": MEMORY_MB,
         "--control": control,
         "--schedule": SCHEDULE,
     }

@@ -26,7 +26,10 @@ DEFAULT_CONTROL = Path(".data/gateway.sock")
 
 @dataclass(frozen=True)
 class Options:
-    """What one run does. `command` is empty when there is an `action`; `rate` None: no limit; `chaos_seed` None: none."""
+    """What one run does. `command` is empty when there is an `action`.
+
+    None: no limit for `rate` and `memory_bytes`, no chaos for `chaos_seed`.
+    """
 
     action: Action | None
     control: Path
@@ -38,6 +41,7 @@ class Options:
     environ: Mapping[str, str]
     rate: float | None
     burst: float
+    memory_bytes: int | None
     schedule: tuple[Entry, ...]
     chaos_seed: int | None
     chaos_verbs: tuple[str, ...]
@@ -57,6 +61,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add("--procfile", type=Path, default=Path("Procfile"), metavar="PATH", help="where the line `tcp: COMMAND` is")
     add("--rate", type=positive, metavar="R", help="packets/s to each container; what exceeds it is dropped")
     add("--burst", type=positive, default=BURST_OF_RATE, metavar="B", help="a burst is B times the rate (default 10)")
+    add("--memory-mb", type=positive, metavar="N", help="size of a container in MiB; a larger one is killed (Linux)")
     add("--schedule", type=Path, metavar="PATH", help="lines `at SECONDS ACTION` and `every SECONDS ACTION`")
     add("--chaos", type=int, metavar="SEED", help="random actions; the same seed gives the same ones")
     add("--chaos-actions", default=",".join(CHAOS_VERBS), metavar="A,B", help=f"of {', '.join(CHAOS_VERBS)} (all)")
@@ -79,6 +84,7 @@ def read(given: argparse.Namespace, environ: Mapping[str, str]) -> Options:
         environ=environ,
         rate=given.rate,
         burst=given.burst * (given.rate or 1),
+        memory_bytes=int(given.memory_mb * 2**20) if given.memory_mb else None,
         schedule=_schedule(given.schedule) if given.schedule else (),
         chaos_seed=given.chaos,
         chaos_verbs=_chaos_verbs(given.chaos_actions),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from emulator.gateway.actions import container_name
+from emulator.process_memory import mebibytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ class Container(asyncio.SubprocessProtocol):
         self.ready_after_s: float | None = None
         self.left_after_s: float | None = None
         self.was_killed_late = False
+        self.peak_bytes: int | None = None  # None: nobody looks
+        self.is_out_of_memory = False
         self.connections: set[Connection] = set()
         self.ended = asyncio.Event()
         self.on_end: Callable[[Container], None] = lambda _: None
@@ -112,6 +115,13 @@ class Container(asyncio.SubprocessProtocol):
         self.is_killed = True
         self._send_all(signal.SIGKILL)
 
+    def kill_for_memory(self, held_bytes: int) -> None:
+        """SIGKILL because its processes hold too much, as the kernel would. It counts as a crash."""
+        if self.status is None and not self.is_out_of_memory:
+            self.is_out_of_memory = True
+            self._console.say(f"OOM: it holds {mebibytes(held_bytes)}; SIGKILL", self.label)
+            self._send_all(signal.SIGKILL)
+
     def pause(self) -> None:
         """Freeze all its processes (SIGSTOP): connections stay, nothing answers."""
         self._send_all(signal.SIGSTOP)
@@ -123,7 +133,7 @@ class Container(asyncio.SubprocessProtocol):
     @property
     def is_going_down(self) -> bool:
         """Whether the kernel is closing its sockets, not the process itself; how it ended is not known yet."""
-        return self.status is None and (self.is_killed or _is_exiting(self.pid))
+        return self.status is None and (self.is_killed or self.is_out_of_memory or _is_exiting(self.pid))
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:  # noqa: ARG002  of SubprocessProtocol
         """Pass on what it prints."""

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from emulator.gateway.actions import container_name
 from emulator.gateway.container import BootError, Container, outcome
 from emulator.gateway.cool_off import STABLE_S, after_crash_s, after_failed_boot_s
+from emulator.gateway.memory_limit import MemoryLimit
 from emulator.gateway.packet_rate import PacketRate
-from emulator.gateway.totals import Ending
+from emulator.gateway.totals import OUT_OF_MEMORY, Ending
+from emulator.process_memory import mebibytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -36,13 +38,14 @@ class ActionError(Exception):
 
 @dataclass(frozen=True)
 class Release:
-    """What a container is made of: the command, its folder, its environment, its packet rate (None: no limit)."""
+    """What a container is made of: the command, its folder, its environment, its packet rate and memory (None: no limit)."""
 
     command: str
     root: Path
     environ: Mapping[str, str]
     rate: float | None
     burst: float
+    memory_bytes: int | None = None
 
 
 class Formation:
@@ -53,6 +56,7 @@ class Formation:
         self._console = console
         self._forwarder = forwarder
         self._totals = forwarder.totals
+        self._began_s = time.monotonic()
         self._count = 0
         self._alive: set[Container] = set()  # all with a process: booting, serving, leaving
         self._serving: dict[int, Container] = {}
@@ -61,6 +65,7 @@ class Formation:
         self._leaving: set[asyncio.Task[None]] = set()
         self._under_way = ""
         self._is_closing = False
+        self._limiting: asyncio.Task[None] | None = None
         self._verbs: dict[str, Callable[[Action], Awaitable[str]]] = {
             "deploy": self._deploy,
             "restart": self._restart,
@@ -74,6 +79,9 @@ class Formation:
     async def boot(self, count: int) -> None:
         """Start the first `count` containers and return when all are ready. Raises BootError; none runs on then."""
         self._count = count
+        if self._release.memory_bytes is not None:
+            limit = MemoryLimit(self._release.memory_bytes, lambda: self._alive)
+            self._limiting = asyncio.create_task(limit.watch())
         self._switch(await self._boot_all(range(1, count + 1), self._boot))
 
     async def perform(self, action: Action) -> str:
@@ -104,6 +112,8 @@ class Formation:
         for container in self._alive:
             container.kill()
         await asyncio.gather(*(container.ended.wait() for container in list(self._alive)), *self._leaving)
+        if self._limiting is not None:
+            self._limiting.cancel()
 
     async def _deploy(self, action: Action) -> str:
         began_s = time.monotonic()
@@ -154,8 +164,9 @@ class Formation:
 
     def _status_line(self, container: Container) -> str:
         is_serving = self._serving.get(container.number) is container
+        held = "" if container.peak_bytes is None else f"  at most {mebibytes(container.peak_bytes)}"
         state = "serving" if is_serving else "booting" if container.ready_after_s is None else "leaving"
-        return f"{container.label:<14} {state}  port {container.port}  {len(container.connections):,} connections"
+        return f"{container.label:<14} {state}  port {container.port}  {len(container.connections):,} connections{held}"
 
     @contextmanager
     def _sole(self, action: Action) -> Iterator[None]:
@@ -259,11 +270,13 @@ class Formation:
             self._start_again(container)
 
     def _record(self, container: Container) -> None:
-        words, left_after_s = outcome(container.status or 0), container.left_after_s
+        words = OUT_OF_MEMORY if container.is_out_of_memory else outcome(container.status or 0)
+        left_after_s = container.left_after_s
         after = "" if left_after_s is None else f", {left_after_s:.2f} s after SIGTERM"
         self._console.say(f"ended with {words}{after}", container.label)
         ready_after_s, is_late = container.ready_after_s, container.was_killed_late
-        self._totals.endings.append(Ending(container.label, words, ready_after_s, left_after_s, is_late))
+        held, at_s = container.peak_bytes, time.monotonic() - self._began_s
+        self._totals.endings.append(Ending(container.label, words, ready_after_s, left_after_s, is_late, held, at_s))
 
     def _start_again(self, container: Container) -> None:
         if self._is_closing:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.gateway.console import Console
-from emulator.gateway.container import BootError
+from emulator.gateway.container import HAS_PROC, BootError
 from emulator.gateway.control import Control, ControlError
 from emulator.gateway.formation import ActionError, Formation, Release
 from emulator.gateway.forwarding import Forwarder
@@ -87,6 +87,8 @@ class Gateway:
     async def _live(self) -> None:
         options = self._options
         self._console.say(f"{options.containers} x `{options.command}`")
+        if options.memory_bytes is not None and not HAS_PROC:
+            self._console.say("no /proc on this system: containers are not held to a size")
         await self._formation.boot(options.containers)
         await self._forwarder.listen(self._listener)
         self._console.say(f"listens at {self._url}; actions through {options.control}")
@@ -147,7 +149,9 @@ class Gateway:
         # The interpreter that runs the gateway runs the Procfile's `python` too.
         path = os.pathsep.join([str(Path(sys.executable).parent), options.environ.get("PATH", os.defpath)])
         environ = {**options.environ, "TCP_URL": self._url, "PATH": path}
-        return Release(options.command, options.root, environ, options.rate, options.burst)
+        if options.memory_bytes is not None:
+            environ["CONTAINER_MEMORY"] = str(options.memory_bytes)
+        return Release(options.command, options.root, environ, options.rate, options.burst, options.memory_bytes)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from emulator.gateway.totals import OUT_OF_MEMORY
+from emulator.process_memory import mebibytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,4 +58,6 @@ def _counted(counter: Counter[str]) -> str:
 def _ending_line(ending: Ending) -> str:
     ready = "never ready" if ending.ready_after_s is None else f"ready after {ending.ready_after_s:.2f} s"
     left = "" if ending.left_after_s is None else f", {ending.left_after_s:.2f} s after SIGTERM"
-    return f"  {ending.label:<14}{ready}, ended with {ending.outcome}{left}"
+    peak = "" if ending.peak_bytes is None else f", held at most {mebibytes(ending.peak_bytes)}"
+    when = f" at {ending.at_s:.1f} s" if ending.outcome == OUT_OF_MEMORY else ""
+    return f"  {ending.label:<14}{ready}, ended with {ending.outcome}{when}{left}{peak}"

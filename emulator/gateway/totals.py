@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+OUT_OF_MEMORY = "OOM"  # the outcome of a container that was killed for its memory
 RECORDS = 1000  # containers remembered; older ones stay in the counters
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How one container ended. Times are in seconds; None: never ready, or not told to leave."""
+    """How one container ended. Times are in seconds; None: never ready, or not told to leave.
+
+    `peak_bytes`: the most that its processes held, None where nobody looked. The outcome OOM: it was killed for that.
+    `at_s`: from the start of the run to its end.
+    """
 
     label: str
     outcome: str
     ready_after_s: float | None
     left_after_s: float | None
     was_killed_late: bool
+    peak_bytes: int | None = None
+    at_s: float = 0.0
 
 
 @dataclass

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_OPENING = 50
 """Connections without an answer at once: a listener's backlog takes that many, so no handshake is lost."""
-QUIET_S = 2.0
+QUIET_S = 4.0
 
 
 class TimeIsUpError(Exception):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 CONTAINERS = 3
 NODE_TIMEOUT_S = 2.0
+MEMORY_MB = 256
 FIRST_ACT_S, QUIET_END_S = 3.0, 8.0
 FLEET_START_S = 60.0
 """Longest time until all clients of the fleet have tried to connect: `duration_s` and the attacks count from there."""
@@ -133,8 +134,9 @@ class Act:
 class Chaos:
     """Store, dashboard, gateway and brokers in `folder`, and what attacks them. Use it with `with`."""
 
-    def __init__(self, folder: Path, node_timeout_s: float = NODE_TIMEOUT_S) -> None:
+    def __init__(self, folder: Path, node_timeout_s: float = NODE_TIMEOUT_S, memory_mb: float = MEMORY_MB) -> None:
         self.folder = folder
+        self._size = ("--containers", str(CONTAINERS), "--memory-mb", f"{memory_mb:g}")
         self._settings = {**SETTINGS, "NODE_TIMEOUT_S": f"{node_timeout_s:g}"}
         self.store = EmbeddedValkey(folder / "store", port=free_port(), options=("--appendfsync", "always"))
         self.gateway = GatewayProcess(folder, ROOT / "Procfile")
@@ -155,7 +157,7 @@ class Chaos:
 
     def __enter__(self) -> Self:
         self.store.start()
-        self.gateway.start("--containers", str(CONTAINERS), REDIS_URL=self.store.url, **self._settings)
+        self.gateway.start(*self._size, REDIS_URL=self.store.url, **self._settings)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -257,6 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=float, default=6, metavar="S", help="seconds between attacks, on average")
     parser.add_argument("--kinds", metavar="A,B", help="only attacks of these kinds")
     parser.add_argument("--node-timeout", type=float, default=NODE_TIMEOUT_S, metavar="S")
+    parser.add_argument("--memory-mb", type=float, default=MEMORY_MB, metavar="N", help="size of a container in MiB")
     parser.add_argument("--scenario", type=Path, metavar="FILE", help="another fleet, for as long as it says")
     return parser
 
@@ -272,7 +275,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run once and print what became of it. Returns the fleet's exit status: 0 when all is as sent."""
     given = _parser().parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    with Chaos(folder, given.node_timeout) as chaos:
+    with Chaos(folder, given.node_timeout, given.memory_mb) as chaos:
         status, output = chaos.run(_plan(given, chaos.kinds), lambda line: print(line, flush=True))
         print(output)
         time.sleep(given.node_timeout * 2)  # the last death is noticed

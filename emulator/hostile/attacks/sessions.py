@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from emulator.hostile.attack import Attack
 
 HEAVY_BYTES = 1_900_000
-WILL_BYTES = 125_000
+WILL_TOPIC_BYTES, WILL_BYTES = 60_000, 65_000
 
 
 def retained_large(attack: Attack) -> None:
@@ -65,7 +65,8 @@ def wills(attack: Attack) -> None:
     """1,000 connections with wills of 125 KB, then reset."""
     payload = b"w" * WILL_BYTES
     for client in range(attack.count(1000)):
-        attack.client(b"hostile-will-%d" % client, will=(b"hostile/wills/%d" % client, payload))
+        topic = (b"hostile/wills/%d/" % client).ljust(WILL_TOPIC_BYTES, b"w")
+        attack.client(b"hostile-will-%d" % client, will=(topic, payload))
     attack.settle()
     for link in attack.open_links():
         link.reset()
