@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MAX_OPENING = 50
 """Connections without an answer at once: a listener's backlog takes that many, so no handshake is lost."""
-QUIET_S = 4.0
+QUIET_S = 2.0
+ACKNOWLEDGEMENTS = ("SUBACK", "UNSUBACK", "PUBACK", "PUBREC")
 
 
 class TimeIsUpError(Exception):
@@ -84,11 +85,17 @@ class Attack:
         self._turn(0)
         return made
 
-    def settle(self, quiet_s: float = QUIET_S) -> None:
-        """Return when all is sent and nothing has come for `quiet_s`. Raises TimeIsUpError."""
+    def settle(self, quiet_s: float = QUIET_S, *, acknowledgements: int = 0) -> None:
+        """Return when all is sent and nothing has come for `quiet_s`. Raises TimeIsUpError.
+
+        While a connection is open, that many acknowledgements in all (of filters and publishes) are awaited as well.
+        """
         quiet_since_s = time.monotonic()
         while time.monotonic() - quiet_since_s < quiet_s:
-            if self._turn(0.1) or any(each.is_opening or each.has_more for each in self.open_links()):
+            has_moved = self._turn(0.1)
+            links = self.open_links()
+            is_awaited = bool(links) and self._acknowledgements() < acknowledgements
+            if has_moved or is_awaited or any(each.is_opening or each.has_more for each in links):
                 quiet_since_s = time.monotonic()
 
     def wait(self, seconds: float) -> None:
@@ -107,6 +114,9 @@ class Attack:
         for each in self._links:
             each.close()
         self._selector.close()
+
+    def _acknowledgements(self) -> int:
+        return sum(number for name, number in self.counts.items() if name.startswith(ACKNOWLEDGEMENTS))
 
     def _turn(self, timeout_s: float) -> int:
         if time.monotonic() > self._ends_s:

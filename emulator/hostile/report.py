@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from emulator.hostile.outcome import Outcome
 
+MUCH = 1.5
 NAME_WIDTH = max(map(len, BY_NAME))
 
 
@@ -25,7 +26,7 @@ def line(outcome: Outcome) -> str:
     seen, memory = outcome.seen, outcome.memory
     parts = [
         f"peak {mebibytes(memory.peak):>8}",
-        f"puback p50 {_milliseconds(seen.median_s)} worst {_milliseconds(seen.worst_s)}",
+        f"{'healthz' if BY_NAME[outcome.scenario].is_on_dashboard else 'puback'} p50 {_milliseconds(seen.median_s)} worst {_milliseconds(seen.worst_s)}",
         f"service {'FAILED' if outcome.service else 'ok'}",
         f"before {mebibytes(memory.before)} after {mebibytes(memory.after)}",
     ]
@@ -43,6 +44,9 @@ def details(outcome: Outcome) -> list[str]:
     lines = [
         f"    {outcome.seconds:.0f} s, {mebibytes(outcome.sent_bytes)} sent and read; answers: {_counted(outcome.counts)}"
     ]
+    held = outcome.memory
+    if held.before and held.after and held.after > MUCH * held.before:
+        lines.append(f"    {held.after / held.before:.1f} x of its memory before is still held")
     return lines + [f"    ! {reason}" for reason in outcome.reasons]
 
 

@@ -24,7 +24,7 @@ def new_devices(attack: Attack) -> None:
     for client in range(4):
         link = attack.client(b"hostile-devices-%d" % client)
         link.send_all(_reading(client * each + n, n) for n in range(each))
-    attack.settle()
+    attack.settle(acknowledgements=4 * each)
 
 
 def _reading(device: int, number: int) -> bytes:
@@ -60,10 +60,11 @@ def user_properties(attack: Attack) -> None:
     attack.settle(0.5)
     properties = user_property(b"a", b"b") * (HEAVY_BYTES // 7)
     heavy = publish(b"hostile/properties", qos=1, packet_id=1, version=V5, properties=properties)
-    for client in range(attack.count(5)):
+    clients = attack.count(5)
+    for client in range(clients):
         link = attack.client(b"hostile-properties-%d" % client, version=V5)
         link.send(*[heavy] * 4)
-    attack.settle()
+    attack.settle(acknowledgements=4 * clients)
 
 
 def tiny_packets(attack: Attack) -> None:

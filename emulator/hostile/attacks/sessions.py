@@ -74,11 +74,11 @@ def wills(attack: Attack) -> None:
 
 def qos2_held(attack: Attack) -> None:
     """All 65,535 packet identifiers of 4 sessions in PUBLISH of QoS 2, none released."""
+    total = attack.count(65_535)
     for client in range(4):
         link = attack.client(b"hostile-qos2-%d" % client, is_persistent=True)
-        total = attack.count(65_535)
         link.send_all(publish(b"hostile/qos2", b"2", qos=2, packet_id=n + 1) for n in range(total))
-    attack.settle()
+    attack.settle(acknowledgements=4 * total)
 
 
 def long_client_ids(attack: Attack) -> None:

@@ -31,10 +31,11 @@ def short_filters(client: int) -> list[bytes]:
 
 def large(attack: Attack) -> None:
     """6 persistent sessions x 132 filters of 60 KB."""
-    for client in range(attack.count(6)):
+    sessions = attack.count(6)
+    for client in range(sessions):
         link = attack.client(b"hostile-large-%d" % client, is_persistent=True)
         link.send_all(subscribe(n + 1, [large_filter(f"{client}-{n}")], qos=1) for n in range(132))
-    attack.settle()
+    attack.settle(acknowledgements=132 * sessions)
 
 
 def rewritten(attack: Attack) -> None:
@@ -44,35 +45,38 @@ def rewritten(attack: Attack) -> None:
     for start in range(0, SHORT_FILTERS, 100):
         link.send(subscribe(1, filters[start : start + 100]))
     attack.settle(0.5)
-    link.send_all(subscribe(n % 60_000 + 1, [filters[n % 1000]], qos=n & 1) for n in range(attack.count(600)))
-    attack.settle()
+    total = attack.count(600)
+    link.send_all(subscribe(n % 60_000 + 1, [filters[n % 1000]], qos=n & 1) for n in range(total))
+    attack.settle(acknowledgements=SHORT_FILTERS + total)
 
 
 def pairs_short(attack: Attack) -> None:
     """SUBSCRIBE and UNSUBSCRIBE of one short filter, in a clean and a persistent session."""
+    pairs = attack.count(15_000)
     for is_persistent in (False, True):
         link = attack.client(b"hostile-pairs-%d" % is_persistent, is_persistent=is_persistent)
         pair = subscribe(1, [b"hostile/pair"]) + unsubscribe(2, [b"hostile/pair"])
-        link.send_all(pair for _ in range(attack.count(15_000)))
-    attack.settle()
+        link.send_all(pair for _ in range(pairs))
+    attack.settle(acknowledgements=4 * pairs)
 
 
 def pairs_large(attack: Attack) -> None:
     """SUBSCRIBE and UNSUBSCRIBE of filters of 60 KB in a persistent session."""
     link = attack.client(b"hostile-pairs-large", is_persistent=True)
-    for number in range(attack.count(400)):
+    pairs = attack.count(400)
+    for number in range(pairs):
         filters = [large_filter(f"pair-{number % 10}")]
         link.send(subscribe(1, filters), unsubscribe(2, filters))
-    attack.settle()
+    attack.settle(acknowledgements=2 * pairs)
 
 
 def mirrored(attack: Attack) -> None:
     """3 connections x 1,000 filters of 60 KB, in clean sessions."""
+    total = attack.count(1000)
     for client in range(3):
         link = attack.client(b"hostile-mirrored-%d" % client)
-        total = attack.count(1000)
         link.send_all(_large_subscribe(client, n) for n in range(total))
-    attack.settle()
+    attack.settle(acknowledgements=3 * total)
 
 
 def _large_subscribe(client: int, number: int) -> bytes:
@@ -81,11 +85,12 @@ def _large_subscribe(client: int, number: int) -> bytes:
 
 def many(attack: Attack) -> None:
     """200 clients x 1,000 short filters."""
-    for client in range(attack.count(200)):
+    clients = attack.count(200)
+    for client in range(clients):
         link = attack.client(b"hostile-many-%d" % client)
         filters = short_filters(client)
         link.send(*(subscribe(1, filters[start : start + 100]) for start in range(0, SHORT_FILTERS, 100)))
-    attack.settle()
+    attack.settle(acknowledgements=clients * SHORT_FILTERS)
 
 
 def packed(attack: Attack) -> None:
