@@ -31,13 +31,13 @@ from web import (
 from web.api.device_path import DeviceIdConverter, EscapedDevicePath
 from web.exports import Exports
 from web.live.tailer import Tailer
+from web.serving.whole_request import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     from settings import Settings
 
 LIVE_HEARTBEAT_S = 15.0  # s; the platform's router ends a response that is silent for 59 s
 STORE_TIMEOUT_S = 3.0  # a page without its data after that is better answered with 503
-MAX_REQUEST_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings, query: Query | None = None) -> Flask:

@@ -74,7 +74,8 @@ def served(
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Serve the dashboard on a free port until the block ends; yields its address and its process."""
     port = free_port()
-    environ = environment(redis_url, HOST="127.0.0.1", PORT=str(port), LOG_LEVEL="WARNING", WEB_THREADS="16", **extra)
+    usual = {"HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "WARNING", "WEB_THREADS": "16"}
+    environ = environment(redis_url, **{**usual, **extra})
     process = gunicorn(environ, application)
     address = f"http://127.0.0.1:{port}"
     try:
