@@ -93,7 +93,9 @@ def _http(error: HTTPException) -> Response:
         return cast("Response", error.get_response())
     if isinstance(error, ApiError):
         return answer(status, error.api_code, str(error.description))
-    response = answer(status, CODES.get(status, "error"), SENTENCES.get(status, str(error.description)))
+    is_explained = error.description != type(error).description  # by whoever raised it
+    sentence = None if is_explained else SENTENCES.get(status)
+    response = answer(status, CODES.get(status, "error"), sentence or str(error.description))
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, request
 
 from web import current, errors
+from web.api import parameters
 from web.auth import credentials
 from web.auth.guard import is_logged_in
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+REPEATABLE = {"api.export": ("device",)}
 REFUSED = "Send HTTP Basic with the dashboard's credentials, or Authorization: Bearer with API_TOKEN."
 
 
@@ -22,6 +24,12 @@ def authenticate() -> None:
     """Let the request through if it says who it is. Raises ApiError: 401."""
     if not _is_authorized():
         raise errors.ApiError(401, "unauthorized", REFUSED)
+
+
+@blueprint.before_request
+def refuse_repeated_parameters() -> None:
+    """Refuse a question of which only a part would be answered. Raises ApiError: 400."""
+    parameters.refuse_repeated(*REPEATABLE.get(request.endpoint or "", ()))
 
 
 @blueprint.after_request

@@ -52,10 +52,10 @@ def device(device_id: str) -> dict[str, Any]:
 def device_messages(device_id: str) -> dict[str, Any]:
     """Return a page of a device's messages, newest first unless `order` says otherwise."""
     limit = parameters.whole_number("limit", DEFAULT_PAGE, MAX_PAGE)
-    from_ms, to_ms = parameters.time_ms("from", None), parameters.time_ms("to", None)
+    from_ms, to_ms = parameters.time_ms("from", None), parameters.end_ms("to", None)
     parameters.require_order(from_ms, to_ms)
     question: dict[str, Any] = {
-        "before": parameters.position("before"),
+        "before": parameters.end_position("before"),
         "after": parameters.position("after"),
         "topic": request.args.get("topic") or None,
         "field": request.args.get("field") or None,
@@ -78,8 +78,8 @@ def device_series(device_id: str) -> dict[str, Any]:
     field = request.args.get("field") or ""
     if not field:
         raise parameters.bad("field has to name a numeric field, as `values` of the device's record does.")
-    to_ms = parameters.time_ms("to", wall_ms())
-    from_ms = parameters.time_ms("from", to_ms - HOUR_MS)
+    to_ms = parameters.end_ms("to", wall_ms())
+    from_ms = parameters.time_ms("from", max(0, to_ms - HOUR_MS))
     parameters.require_order(from_ms, to_ms)
     points = parameters.whole_number("points", DEFAULT_POINTS, MAX_POINTS)
     _require(device_id)

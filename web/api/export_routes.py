@@ -46,9 +46,8 @@ def _begin(selection: Selection, name: Format) -> Iterator[bytes]:
 
 
 def _selection() -> Selection:
-    from_ms, to_ms = parameters.time_ms("from", 0), parameters.time_ms("to", MAX_TIME_MS + 1)
-    if from_ms >= to_ms:
-        raise parameters.bad("from has to be before to.")
+    from_ms, to_ms = parameters.time_ms("from", 0), parameters.end_ms("to", MAX_TIME_MS + 1)
+    parameters.require_order(from_ms, to_ms)
     return Selection(
         devices=frozenset(filter(None, request.args.getlist("device"))),
         search=request.args.get("search", ""),

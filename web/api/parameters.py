@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from flask import request
 
-from store.model import MessageId
+from store.model import START, MessageId
+from store.scan import LAST_ID
 from store.times import parse_time_ms
 from web.errors import ApiError
 from web.live.selection import Selection
@@ -48,6 +49,14 @@ def time_ms(name: str, default: T) -> int | T:
     return found
 
 
+def end_ms(name: str, default: T) -> int | T:
+    """Return a time before which something can be. Raises ApiError: 400."""
+    found = time_ms(name, default)
+    if found == 0:
+        raise bad(f"{name} has to be later than 1970-01-01T00:00:00Z: nothing is before that.")
+    return found
+
+
 def require_order(from_ms: int | None, to_ms: int | None) -> None:
     """Raise ApiError, 400, unless a time is before another one, where both are given."""
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
@@ -60,12 +69,29 @@ def position(name: str) -> MessageId | None:
     if not text:
         return None
     try:
-        return MessageId.parse(text)
+        found = MessageId.parse(text)
     except ValueError:
         ms = _time_ms(text)
-    if ms is None:
-        raise bad(f"{name} has to be a message id as in 1769860800000-0, or a time as in 2026-01-31T12:00:00.000Z.")
-    return MessageId(ms, 0)
+        if ms is None:
+            sample = "a message id as in 1769860800000-0, or a time as in 2026-01-31T12:00:00.000Z"
+            raise bad(f"{name} has to be {sample}.") from None
+        found = MessageId(ms, 0)
+    return min(found, LAST_ID)
+
+
+def end_position(name: str) -> MessageId | None:
+    """Return a place in the log before which something can be. Raises ApiError: 400."""
+    found = position(name)
+    if found == START:
+        raise bad(f"{name} has to be later than {START}: nothing is before that.")
+    return found
+
+
+def refuse_repeated(*repeatable: str) -> None:
+    """Raise ApiError, 400, where a parameter is given more than once that is not one of these."""
+    for name, values in request.args.lists():
+        if len(values) > 1 and name not in repeatable:
+            raise bad(f"{name} is given more than once.")
 
 
 def selection() -> Selection:

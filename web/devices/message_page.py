@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import abort, request
 
-from store.model import MessageId
+from store.model import START, MessageId
 from store.scan import LAST_ID
 from store.times import EPOCH
 from web import current
@@ -38,7 +38,7 @@ class MessageQuestion:
     def of_request(cls) -> MessageQuestion:
         """Read the address of this request. Aborts with 400 where an id or a time is none."""
         topic, field, from_, to = (request.args.get(name, "").strip() for name in ("topic", "field", "from", "to"))
-        return cls(topic, field, from_, to, before=message_id("before"), after=message_id("after"))
+        return cls(topic, field, from_, to, before=_end_id("before"), after=message_id("after"))
 
     @property
     def filters(self) -> dict[str, str]:
@@ -97,6 +97,11 @@ def message_id(name: str) -> MessageId | None:
         return MessageId.parse(text) if text else None
     except ValueError:
         abort(400, f"{name} has to be the id of a message, as in 1769860800000-0.")
+
+
+def _end_id(name: str) -> MessageId | None:
+    found = message_id(name)
+    return found if found != START else abort(400, f"{name} has to be later than {START}: nothing is before that.")
 
 
 def _beside(place: MessageId, step: int) -> MessageId:
