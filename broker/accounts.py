@@ -27,11 +27,13 @@ LARGEST_CACHED_BYTES = 4 * 1024
 class Account:
     """The bytes of one kind of structure, over all clients of this process. `refused`: how often it was full."""
 
-    __slots__ = ("limit_bytes", "name", "refused", "used_bytes")
+    __slots__ = ("_share_bytes", "limit_bytes", "name", "refused", "used_bytes")
 
-    def __init__(self, name: str, limit_bytes: int) -> None:
+    def __init__(self, name: str, limit_bytes: int, share_bytes: int = 0) -> None:
+        """`share_bytes`: the most that one holder gets, an eighth unless something else bounds a holder."""
         self.name = name
         self.limit_bytes = limit_bytes
+        self._share_bytes = max(share_bytes or limit_bytes // SHARES, SMALL_HOLDER_BYTES)
         self.used_bytes = 0
         self.refused = 0
 
@@ -39,10 +41,9 @@ class Account:
         """Take `size_bytes` for a holder that has `held_bytes` already; False where that crosses the bound."""
         used_bytes, limit_bytes = self.used_bytes + size_bytes, self.limit_bytes
         after_bytes = held_bytes + size_bytes
-        share_bytes = limit_bytes // SHARES
         if after_bytes > SMALL_HOLDER_BYTES:
-            limit_bytes -= share_bytes
-        if used_bytes > limit_bytes or after_bytes > max(share_bytes, SMALL_HOLDER_BYTES):
+            limit_bytes -= limit_bytes // SHARES
+        if used_bytes > limit_bytes or after_bytes > self._share_bytes:
             self.refused += 1
             return False
         self.used_bytes = used_bytes

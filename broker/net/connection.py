@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from broker.net.reading import ReadingProtocol
+from broker.protocol.connection import SLICE_BYTES
 from broker.session.client import Client
 
 if TYPE_CHECKING:
@@ -14,15 +16,25 @@ if TYPE_CHECKING:
 LINGER_S = 5.0
 
 
-class Connection(asyncio.Protocol):
+class Connection(ReadingProtocol):
     """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
 
-    __slots__ = ("_is_held", "_server", "_waiting", "client", "is_writable", "transport", "unwritable_since")
+    __slots__ = (
+        "_is_behind",
+        "_is_held",
+        "_server",
+        "_waiting",
+        "client",
+        "is_writable",
+        "transport",
+        "unwritable_since",
+    )
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._waiting: list[asyncio.Future[None]] = []
         self._is_held = False
+        self._is_behind = False
         self.client = Client(server.broker, self, server.known_topics, server.receive_buffers)
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
@@ -38,9 +50,12 @@ class Connection(asyncio.Protocol):
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
-        """Hand received bytes to the client."""
-        self.client.receive(data)
+        """Hand received bytes to the client. After many, others have their turn before it goes on."""
+        client = self.client
+        client.receive(data)
         self.flush()
+        if len(data) >= SLICE_BYTES or client.protocol.has_rest:
+            self._go_on_later()
         if self._waiting:
             self._wake_waiting()
 
@@ -57,12 +72,38 @@ class Connection(asyncio.Protocol):
         self._wake_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  why it ended changes nothing
-        """Forget the socket."""
+        """Forget the socket, once what it brought is acted on."""
         self.transport = None
-        self._server.disconnected(self)
+        self.unwritable_since = float("inf")
         self.client.connection_lost()
         for waiting in self._waiting:
             waiting.cancel()
+        if self.client.protocol.has_rest:
+            self._go_on_later()
+        else:
+            self._server.disconnected(self)
+
+    # --- one slice a loop turn
+
+    def _go_on_later(self) -> None:
+        if not self._is_behind:
+            self._is_behind = True
+            self.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_behind = False
+        client = self.client
+        if client.protocol.has_rest and self._may_read:
+            client.read_rest()
+            self.flush()
+            if client.protocol.has_rest:
+                self._go_on_later()
+                return
+        if self.transport is not None:
+            self.resume_reading()
+        elif not client.protocol.has_rest:
+            self._server.disconnected(self)
 
     # --- called by the client
 
@@ -83,6 +124,8 @@ class Connection(asyncio.Protocol):
         """Send the output, then close; a peer that does not take it in time is cut off."""
         self.flush()
         if self.transport is None:
+            self._server.disconnected(self)
+            self.client.connection_lost()
             return
         if self.client.protocol.has_told_of_fault and self.transport.can_write_eof():
             self._let_read_why(self.transport)
@@ -123,8 +166,7 @@ class Connection(asyncio.Protocol):
     def release_reading(self) -> None:
         """Read on, unless the server reads from nobody."""
         self._is_held = False
-        if self._server.is_reading:
-            self.resume_reading()
+        self.resume_reading()
 
     def get_extra_info(self, name: str) -> Any:
         """Return what the socket's transport knows; None where it is gone."""
@@ -143,6 +185,14 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on, unless the client waits."""
-        if not self._is_held and self.transport is not None and not self.transport.is_closing():
+        """Read on, unless the client waits or the server reads from nobody; what waits for its turn comes first."""
+        if not self._may_read or self._is_behind:
+            return
+        if self.client.protocol.has_rest:
+            self._go_on_later()
+        elif self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    @property
+    def _may_read(self) -> bool:
+        return not self._is_held and self._server.is_reading

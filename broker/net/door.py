@@ -9,16 +9,17 @@ calls `Connection` itself. The connection exists before the first byte and is co
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from broker.net.http_door import HttpDoor
 from broker.net.http_page import page
+from broker.net.reading import ReadingProtocol
 from broker.net.tls import TlsLayer
 from broker.net.tls_context import tls_context
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
     from broker.net.connection import Connection
@@ -61,7 +62,7 @@ class Doors:
         )
 
 
-class Door(asyncio.Protocol):
+class Door(ReadingProtocol):
     """Stands before one connection until its first byte."""
 
     __slots__ = ("_connection", "_doors", "_tls_layer")
@@ -105,6 +106,6 @@ class Door(asyncio.Protocol):
         self._doors.counts.tls_failures += 1
 
 
-def _give_place(transport: asyncio.Transport, protocol: asyncio.Protocol, data: bytes) -> None:
+def _give_place(transport: asyncio.Transport, protocol: ReadingProtocol, data: bytes) -> None:
     transport.set_protocol(protocol)
     protocol.data_received(data)

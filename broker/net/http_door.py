@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from broker.net.http_page import HEAD_TOO_LARGE, ONLY_GET, TLS_ONLY, response
+from broker.net.reading import ReadingProtocol
 from broker.net.websocket import WebSocketLayer
 
 if TYPE_CHECKING:
+    import asyncio
+
     from broker.net.connection import Connection
     from broker.net.door import Doors
 
@@ -19,7 +21,7 @@ METHOD = re.compile(rb"[A-Z]{1,20}(?: |\Z)")
 WANTS_WEBSOCKET = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
 
 
-class HttpDoor(asyncio.Protocol):
+class HttpDoor(ReadingProtocol):
     """Collects the head, at most 8 KiB of it; its time is what the connection's CONNECT has."""
 
     __slots__ = ("_connection", "_doors", "_head", "_is_refused", "_transport")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from broker.net.reading import ReadingProtocol
 
-class Layer(asyncio.Transport, asyncio.Protocol):
+
+class Layer(asyncio.Transport, ReadingProtocol):
     """Passes everything on but the bytes. A subclass brings `data_received`, `write` and `close`."""
 
-    def __init__(self, below: asyncio.Transport, above: asyncio.Protocol) -> None:
+    def __init__(self, below: asyncio.Transport, above: ReadingProtocol) -> None:
         super().__init__()
         self._below = below
         self._above = above
@@ -40,7 +42,7 @@ class Layer(asyncio.Transport, asyncio.Protocol):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Put another protocol above this layer."""
-        self._above = cast("asyncio.Protocol", protocol)
+        self._above = cast("ReadingProtocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol above this layer."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from broker.net.reading import ReadingProtocol
+
 READ_BYTES = 64 * 1024
 """Asked of OpenSSL at once; it gives one record (16 KiB) at most."""
 
@@ -25,7 +27,7 @@ class TlsLayer(Layer):
     """Bytes from the socket are decrypted for what is above, and back. Nothing is passed up before the handshake is done."""
 
     def __init__(
-        self, below: asyncio.Transport, above: asyncio.Protocol, context: ssl.SSLContext, on_failure: Callable[[], None]
+        self, below: asyncio.Transport, above: ReadingProtocol, context: ssl.SSLContext, on_failure: Callable[[], None]
     ) -> None:
         super().__init__(below, above)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -5,6 +5,7 @@
 
 The caller feeds what it receives to `receive_data` and acts on the packets that come back: every one is well
 formed and allowed in this state. A CONNECT has to be answered with `accept` or `reject`; nothing behind it is read before that.
+At most a slice of what came is read at once: while `has_rest`, the caller calls `resume` when others have had their turn.
 What is to be sent collects in `output`; once `is_closed`, the caller sends that and closes the socket.
 """
 
@@ -37,11 +38,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PINGRESP = b"\xd0\x00"
+SLICE_BYTES, SLICE_PACKETS = 16 * 1024, 400
+"""What is read at once of one connection: a few ms of work; the packet that crosses the bound is read whole."""
+READ_AT_ONCE_BYTES = 32 * 1024  # what one read of a socket brings at most
+STEP_BYTES = 4 * 1024  # the number of packets is looked at so often
+REQUEST_BYTES = 1024  # what a SUBSCRIBE or UNSUBSCRIBE counts for besides its bytes: it takes longer
 _OUT_OF_PLACE = frozenset(
     # AUTH: no CONNECT that asks for enhanced authentication is accepted [v5 MQTT-4.12.0-1]
     (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
 )
 _FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
+_REQUESTS = frozenset((Subscribe, Unsubscribe))
 _BEGIN_OF_V5 = re.compile(rb"\x10[\x80-\xff]{0,3}[\x00-\x7f]\x00\x04MQTT\x05")
 V5 = ProtocolVersion.V5
 FAULTS = {
@@ -116,9 +123,12 @@ class ServerConnection:
         if self.state is State.CLOSED:
             return packets
         try:
+            if self._unread.has_rest:
+                self._unread.add_to_rest(data)
+                return packets
             if self._unread.chunks:
                 data = self._unread.add(data)
-            self._read(data, packets)
+            self._read(data, 0, packets)
         except WireError as error:
             self._end_because_of(error, self._unread.chunks[0] if self._unread.chunks else data)
         return packets
@@ -141,25 +151,46 @@ class ServerConnection:
             self.output.append(Connack(False, reason_code).encode(V5))
 
     def resume(self, now: float) -> list[Packet]:
-        """Read on after `accept`: what arrived behind the CONNECT packet waited."""
-        data = self._unread.take()
-        return self.receive_data(data, now) if data else []
+        """Read the next slice of what waits: behind CONNECT once it is accepted, or behind an earlier slice."""
+        self.last_received = now
+        packets: list[Packet] = []
+        buffer, position = self._unread.take_rest()
+        try:
+            self._read(buffer, position, packets)
+        except WireError as error:
+            self._end_because_of(error, buffer)
+        if not self._unread.has_rest and not self._unread.chunks:
+            self._unread.clear()
+        return packets
 
     def forget_unread(self) -> None:
-        """Keep nothing of what has not arrived whole: the socket is gone."""
-        self._unread.clear()
+        """Keep nothing of what has not arrived whole: the socket is gone. What waits for its turn stays, see `has_rest`."""
+        if not self.has_rest:
+            self._unread.clear()
 
     @property
     def has_unread(self) -> bool:
-        """Whether bytes wait for more bytes or for `accept`."""
-        return bool(self._unread.chunks)
+        """Whether bytes wait for more bytes, for their turn, or for `accept`."""
+        return not self._unread.is_empty
 
-    def _read(self, buffer: bytes, packets: list[Packet]) -> None:
-        position = 0
-        while self.state is not State.CLOSED:
+    @property
+    def has_rest(self) -> bool:
+        """Whether bytes wait that `resume` can read."""
+        return self.state is State.CONNECTED and self._unread.has_rest
+
+    def _read(self, buffer: bytes, position: int, packets: list[Packet]) -> None:
+        slice_end, slice_packets = position + SLICE_BYTES, SLICE_PACKETS
+        while self.state is not State.CLOSED and position < len(buffer):
+            if position >= slice_end or len(packets) >= slice_packets or self.state is State.DECIDING:
+                if self._keep_rest(buffer, position):
+                    return
+                slice_end = slice_packets = len(buffer)
             if self.state is State.CONNECTED:
-                position = self._read_run(buffer, position, packets)
-            body = None if self.state is State.DECIDING else self._body_bounds(buffer, position)
+                before, step_end = position, min(position + STEP_BYTES, slice_end)
+                position = self._read_run(buffer, position, step_end, packets)
+                if position >= step_end > before:
+                    continue
+            body = self._body_bounds(buffer, position)
             if body is None:
                 self._keep(buffer, position, 1)
                 return
@@ -167,7 +198,10 @@ class ServerConnection:
             if end > len(buffer):
                 self._keep(buffer, position, end - len(buffer))
                 return
-            self._accept_packet(decode_packet(buffer[position], buffer[start:end], self.version), packets)
+            packet = decode_packet(buffer[position], buffer[start:end], self.version)
+            self._accept_packet(packet, packets)
+            if type(packet) in _REQUESTS:
+                slice_end -= REQUEST_BYTES
             position = end
 
     def _body_bounds(self, buffer: bytes, position: int) -> tuple[int, int] | None:
@@ -193,10 +227,10 @@ class ServerConnection:
                 raise MalformedPacketError(f"0x{first_byte:02X}: a reserved bit is set [v5 MQTT-2.1.3-1]")
             raise ProtocolViolationError(f"a client may not send packets of type {packet_type} [v5 MQTT-4.13.1-1]")
 
-    def _read_run(self, buffer: bytes, position: int, packets: list[Packet]) -> int:
+    def _read_run(self, buffer: bytes, position: int, limit: int, packets: list[Packet]) -> int:
         before = len(packets)
         position = read_publishes(
-            buffer, position, packets, self._known_topics, self._limits.max_packet_bytes, is_v5=self.is_v5
+            buffer, position, limit, packets, self._known_topics, self._limits.max_packet_bytes, is_v5=self.is_v5
         )
         if self.is_v5:
             for index in range(before, len(packets)):
@@ -214,7 +248,18 @@ class ServerConnection:
 
     def _keep(self, buffer: bytes, position: int, missing_bytes: int) -> None:
         if position < len(buffer):
+            self._unread.clear()  # of what it was a rest of
             self._unread.keep(buffer[position:], missing_bytes)
+
+    def _keep_rest(self, buffer: bytes, position: int) -> bool:
+        """Keep what waits for its turn. False: there is no room for it, and so little that it is read at once instead."""
+        try:
+            self._unread.keep_rest(buffer, position)
+        except WireError:
+            if self.state is State.DECIDING or len(buffer) > READ_AT_ONCE_BYTES:
+                raise
+            return False
+        return True
 
     def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
         if self._HANDLERS[type(packet)](self, packet):

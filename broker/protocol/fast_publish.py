@@ -33,16 +33,21 @@ class KnownTopics(dict[bytes, str]):
 def read_publishes(  # noqa: C901, PLR0912  one loop without calls is what makes it fast
     buffer: bytes,
     position: int,
+    limit: int,
     packets: list[Packet],
     known_topics: KnownTopics,
     max_packet_bytes: int,
     *,
     is_v5: bool,
 ) -> int:
-    """Append the packets of the run at `position` to `packets`; return where it ends (`position`: nothing understood)."""
+    """Append the packets of the run at `position` to `packets`; return where it ends (`position`: nothing understood).
+
+    The run ends with the first packet that reaches `limit`.
+    """
     end = len(buffer)
+    last = min(end - 3, limit)
     append, topic_of = packets.append, known_topics.get
-    while end - position > 3:
+    while position < last:
         first = buffer[position]
         remaining = buffer[position + 1]
         start = position + 2

@@ -1,71 +1,79 @@
-"""What is kept of packets that have not arrived whole: one buffer a connection, and one bound for all of them.
+"""What is kept of received bytes that have not been acted on: one buffer a connection, and one account for all of them.
+
+    [ beginning of a packet, in the pieces in which it came ]   waits for the rest of the packet
+    [ buffer | position ]                                       waits for its turn, or for the answer to CONNECT
 
 A peer that sends the beginning of a large packet and no more makes the broker keep it. MAX_PACKET_BYTES bounds that for one
-connection; ten thousand of them are bounded here. Each keeps a little for nothing, so that who only happens to be in the
-middle of a small packet is not the one who is turned away.
+connection; the account bounds it for all of them. Its last eighth is for connections that keep less than 16 KiB.
 """
 
 from __future__ import annotations
 
+from broker.accounts import Account
 from broker.wire.errors import WireError
 from broker.wire.reason_codes import ReasonCode
-
-FREE_BYTES = 4096
-"""Kept by each connection without being counted."""
 
 CHUNK_OVERHEAD_BYTES = 48
 """What a `bytes` object takes besides its bytes, and its place in a list (CPython 3.11): peers may send single bytes."""
 
 
-class ReceiveBuffers:
-    """The bound over all connections of a process. `refused` counts the connections that would have grown past it."""
+class ReceiveBuffers(Account):
+    """The account of a process. One connection may keep as much as MAX_PACKET_BYTES lets it, not only a share of it."""
 
-    __slots__ = ("max_bytes", "refused", "total_bytes")
+    __slots__ = ()
 
-    def __init__(self, max_bytes: int = 64 * 1024 * 1024) -> None:
-        self.max_bytes = max_bytes
-        self.total_bytes = 0
-        self.refused = 0
+    def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
+        super().__init__("receive_buffers", limit_bytes, share_bytes=limit_bytes)
 
 
 class BufferShare:
-    """What one holder has of the total."""
+    """What one holder has of the account."""
 
-    __slots__ = ("_all", "_counted_bytes")
+    __slots__ = ("_all", "kept_bytes")
 
-    def __init__(self, receive_buffers: ReceiveBuffers) -> None:
+    def __init__(self, receive_buffers: Account) -> None:
         self._all = receive_buffers
-        self._counted_bytes = 0
+        self.kept_bytes = 0
 
     def resize(self, kept_bytes: int) -> None:
-        """Count what is kept now. Raises WireError with Quota exceeded where that would be too much over all connections."""
-        counted_bytes = max(0, kept_bytes - FREE_BYTES)
-        growth = counted_bytes - self._counted_bytes
-        if growth > 0 and self._all.total_bytes + growth > self._all.max_bytes:
-            self._all.refused += 1
+        """Charge what is kept now. Raises WireError with Quota exceeded where the account refuses that."""
+        growth = kept_bytes - self.kept_bytes
+        if growth <= 0:
+            self._all.refund(-growth)
+        elif not self._all.charge(growth, self.kept_bytes):
             raise WireError("more than all connections together may keep", ReasonCode.QUOTA_EXCEEDED)
-        self._all.total_bytes += growth
-        self._counted_bytes = counted_bytes
+        self.kept_bytes = kept_bytes
 
 
 class ReceiveBuffer:
-    """The beginning of one packet, in the pieces in which it came: joined once when it is whole, not at each of them."""
+    """What one connection keeps. The pieces of a packet are joined once when it is whole, not at each of them."""
 
-    __slots__ = ("_kept_bytes", "_missing_bytes", "_share", "chunks")
+    __slots__ = ("_missing_bytes", "_position", "_rest", "_share", "chunks")
 
-    def __init__(self, receive_buffers: ReceiveBuffers) -> None:
+    def __init__(self, receive_buffers: Account) -> None:
         self._share = BufferShare(receive_buffers)
-        self._kept_bytes = 0
         self._missing_bytes = 0
+        self._rest = b""
+        self._position = 0
         self.chunks: list[bytes] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self.chunks and not self._rest
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether bytes wait for their turn."""
+        return bool(self._rest)
+
+    # --- the beginning of a packet
 
     def keep(self, chunk: bytes, missing_bytes: int) -> None:
         """Keep a chunk; it is worth looking at again when `missing_bytes` more have come. Raises WireError as `resize`."""
+        self._share.resize(self._share.kept_bytes + len(chunk) + CHUNK_OVERHEAD_BYTES)
         self.chunks.append(chunk)
         self._missing_bytes = missing_bytes
-        self._kept_bytes += len(chunk) + CHUNK_OVERHEAD_BYTES
-        if self._kept_bytes > FREE_BYTES:
-            self._share.resize(self._kept_bytes)
 
     def add(self, data: bytes) -> bytes:
         """Keep `data` behind the rest, or return all of it where enough is there. Raises WireError as `resize`."""
@@ -73,18 +81,29 @@ class ReceiveBuffer:
         if missing_bytes > 0:
             self.keep(data, missing_bytes)
             return b""
-        self.chunks.append(data)
-        return self.take()
-
-    def take(self) -> bytes:
-        """Return all that is kept, and keep it no longer."""
-        data = b"".join(self.chunks)
+        data = b"".join((*self.chunks, data))
         self.clear()
         return data
+
+    # --- what waits for its turn
+
+    def keep_rest(self, buffer: bytes, position: int) -> None:
+        """Keep what stands in `buffer` from `position` on, without a copy. Raises WireError as `resize`."""
+        self._share.resize(len(buffer) + CHUNK_OVERHEAD_BYTES)
+        self._rest, self._position = buffer, position
+
+    def add_to_rest(self, data: bytes) -> None:
+        """Keep `data` behind the rest. Raises WireError as `resize`."""
+        self.keep_rest(self._rest[self._position :] + data, 0)
+
+    def take_rest(self) -> tuple[bytes, int]:
+        """Return the buffer and the position where its rest begins; it stays charged until it is kept anew or `clear`."""
+        rest, self._rest = self._rest, b""
+        return rest, self._position
 
     def clear(self) -> None:
         """Keep nothing any more."""
         self.chunks.clear()
-        if self._kept_bytes > FREE_BYTES:
+        self._rest = b""
+        if self._share.kept_bytes:
             self._share.resize(0)
-        self._kept_bytes = 0

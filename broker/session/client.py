@@ -100,6 +100,11 @@ class Client:
         self._received_ms = broker.wall_ms()
         self._act_on(self.protocol.receive_data(data, now))
 
+    def read_rest(self) -> None:
+        """Act on the next slice of what was received (`ServerConnection.has_rest`)."""
+        self._received_ms = self.broker.wall_ms()
+        self._act_on(self.protocol.resume(self.broker.monotonic()))
+
     def _act_on(self, packets: list[Packet]) -> None:
         if self.packet_gate is not None:
             self.packet_gate.take(packets)
@@ -114,7 +119,7 @@ class Client:
 
     def acted_on_all(self) -> None:
         """End the connection where its end is what came last."""
-        if self._is_lost:
+        if self._is_lost and not self.protocol.has_rest:
             self._end()
         elif self.protocol.is_closed and not self.is_closing and not self._is_leaving:
             self._closed_by_protocol()
@@ -125,9 +130,9 @@ class Client:
         self.network.release_reading()
 
     def deadline(self) -> float:
-        """Return when `time_out` is due; never while packets wait for plugins."""
+        """Return when `time_out` is due; never while packets wait for plugins or for their turn."""
         is_asking = self.packet_gate is not None and self.packet_gate.is_asking
-        return float("inf") if is_asking else self.protocol.deadline()
+        return float("inf") if is_asking or self.protocol.has_rest else self.protocol.deadline()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes more than this loop turn; it is cancelled with the connection."""
@@ -178,10 +183,14 @@ class Client:
             self._closed_by_protocol()
 
     def connection_lost(self) -> None:
-        """Take note that the socket is gone: the will becomes due unless DISCONNECT had come before."""
+        """Take note that the socket is gone: the will becomes due unless DISCONNECT had come before.
+
+        What has been received and waits for its turn is acted on first.
+        """
         self._is_lost = True
         self.protocol.forget_unread()
-        if self.packet_gate is None or not self.packet_gate.is_asking or self.is_closing:
+        is_asking = self.packet_gate is not None and self.packet_gate.is_asking
+        if self.is_closing or not (is_asking or self.protocol.has_rest):
             self._end()
 
     def _end(self) -> None:
@@ -226,7 +235,7 @@ class Client:
         self.start(connect(self, self.broker, packet))
 
     def accept(self, connack: Connack, keep_alive_s: int) -> None:
-        """Answer CONNECT with success, send what waited for the client, and go on reading."""
+        """Answer CONNECT with success, send what waited for the client, and go on reading, behind CONNECT first."""
         self.network.wake()
         self.protocol.accept(connack, keep_alive_s)
         if self.protocol.is_closed:
@@ -237,11 +246,11 @@ class Client:
         self._is_accepted = True
         if self.plugins is not None:
             self.plugins.connected()
-        self.read_on()
-        now = self.broker.monotonic()
         if self.session is not None:
-            self.session.send_queued(now)
-        self._act_on(self.protocol.resume(now))
+            self.session.send_queued(self.broker.monotonic())
+        self.read_on()
+        if self.protocol.has_rest:
+            self.read_rest()
 
     def reject(self, reason_code: ReasonCode) -> None:
         """Answer CONNECT with a refusal and close."""

@@ -10,7 +10,7 @@ import pytest
 from broker.protocol.connection import ServerConnection
 from broker.protocol.fast_publish import KnownTopics
 from broker.protocol.limits import MAX_CONNECT_BYTES, ConnectionLimits
-from broker.protocol.receive_buffer import CHUNK_OVERHEAD_BYTES, FREE_BYTES, ReceiveBuffers
+from broker.protocol.receive_buffer import CHUNK_OVERHEAD_BYTES, ReceiveBuffers
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect, Will
 from broker.wire.disconnect import Disconnect
@@ -57,9 +57,9 @@ def test_what_is_kept_is_given_back(end: Callable[[ServerConnection], None]) -> 
     connection = connected(shared)
     for start in range(0, 50_000, 10_000):
         connection.receive_data(LARGE[start : start + 10_000], now=0)
-    assert shared.total_bytes == 50_000 + 5 * CHUNK_OVERHEAD_BYTES - FREE_BYTES
+    assert shared.used_bytes == 50_000 + 5 * CHUNK_OVERHEAD_BYTES
     end(connection)
-    assert shared.total_bytes == 0
+    assert shared.used_bytes == 0
     assert not connection.has_unread
 
 
@@ -72,10 +72,11 @@ def test_the_connection_that_grows_past_the_bound_is_told_and_closed() -> None:
     assert second.output == [Disconnect(ReasonCode.QUOTA_EXCEEDED).encode(V5)]
     assert second.is_closed
     assert shared.refused == 1
-    assert small.receive_data(LARGE[: FREE_BYTES // 2], now=0) == []  # little is free, whatever the others keep
+    assert small.receive_data(LARGE[:2000], now=0) == []  # the last eighth is for those that keep little
     assert not small.is_closed
     assert first.receive_data(LARGE[80_000:], now=0) == [Publish("a", b"x" * 100_000)]
-    assert shared.total_bytes == 0
+    small.forget_unread()
+    assert shared.used_bytes == 0
 
 
 def test_single_bytes_count_as_what_they_take() -> None:
