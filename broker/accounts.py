@@ -66,19 +66,20 @@ class Account:
 class BoundedCache(Generic[K, V]):
     """Answers that can be found again: forgotten all at once when they take more than `limit_bytes`.
 
-    `entries` is the plain dictionary, for readers on the hot path. Entries of more than 4 KiB are not kept.
+    `entries` is the plain dictionary, for readers on the hot path. Entries of more than `largest_bytes` are not kept.
     """
 
-    __slots__ = ("entries", "limit_bytes", "used_bytes")
+    __slots__ = ("entries", "largest_bytes", "limit_bytes", "used_bytes")
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, largest_bytes: int = LARGEST_CACHED_BYTES) -> None:
         self.limit_bytes = limit_bytes
+        self.largest_bytes = largest_bytes
         self.used_bytes = 0
         self.entries: dict[K, V] = {}
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
         """Keep an answer; `size_bytes`: what key, value and their place take."""
-        if size_bytes > LARGEST_CACHED_BYTES:
+        if size_bytes > self.largest_bytes:
             return
         if self.used_bytes + size_bytes > self.limit_bytes:
             self.clear()

@@ -14,7 +14,7 @@ import hiredis
 import redis
 
 import broker
-from broker.bounds import Bound, Bounds, Use
+from broker.bounds import Bound, Bounds
 from broker.child import children
 from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.node import Node, cluster_totals, new_node_id
@@ -38,7 +38,7 @@ from broker.start import BAD_SETTINGS_STATUS, FAILED_STATUS, cancel, watch_paren
 from broker.sys_topics import SysTopics
 from settings import SettingsError
 from store.clock import wall_ms
-from store.commit_log import COMMIT, FREEING_COMMIT, INBOX_BYTES, Bounds, CommitLog
+from store.commit_log import COMMIT, FREEING_COMMIT, INBOX_BYTES, CommitLog, StoreLimits
 from store.connection import connect, connect_async
 from store.health import store_status
 from store.link import LinkDownError, StoreLink
@@ -156,12 +156,7 @@ class Application:
             send_buffer_bytes=settings.send_buffer_bytes,
             send_timeout_s=settings.send_timeout_s,
         )
-        buffers = self._server.receive_buffers
-        received = Bound(
-            "receive_buffers",
-            "RECEIVE_BUFFER_BYTES",
-            lambda: Use(buffers.refused, buffers.total_bytes, buffers.max_bytes),
-        )
+        received = Bound.of(self._server.receive_buffers, "RECEIVE_BUFFER_BYTES")
         self._bounds = Bounds([*map(Bound.of, self._plan), received])
         self._membership.routes = self._broker.routes
         self._membership.clients = Handover(self._broker, self._node_id, self._link)
@@ -186,7 +181,7 @@ class Application:
             peers=self._membership,
             now_ms=wall_ms,
             admits_messages=self._admits_messages,
-            bounds=self._bounds,
+            store_limits=self._store_limits,
         )
         self._broker.retained = RetainedMessages(self._link)
         self._broker.sessions.backing = Backing(
@@ -241,11 +236,11 @@ class Application:
         is_late = self._lag.bytes > log_bound(self._room.memory, self._settings.log_max_bytes)
         return not self._room.is_full and not is_late
 
-    def _bounds(self) -> Bounds:
+    def _store_limits(self) -> StoreLimits:
         """Return what the store keeps at most: what settings say, and no more than a part of what Redis may use."""
         share_bytes = self._room.memory.budget_bytes // 8 or UNBOUNDED_BYTES
         settings = self._settings
-        return Bounds(
+        return StoreLimits(
             min(settings.retained_bytes, share_bytes),
             min(settings.queues_bytes, share_bytes),
             min(INBOX_BYTES, share_bytes // 2),
@@ -333,7 +328,7 @@ class Application:
     def _held_bytes(self) -> int:
         """Return what clients make this process hold."""
         accounts = sum(each.used_bytes for each in self._plan)
-        return accounts + self._committer.backlog_bytes + self._server.receive_buffers.total_bytes
+        return accounts + self._committer.backlog_bytes + self._server.receive_buffers.used_bytes
 
     def _describe(self) -> dict[str, str | int]:
         counters, committer = self._broker.counters, self._committer

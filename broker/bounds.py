@@ -34,11 +34,9 @@ class Bound(NamedTuple):
     use: Callable[[], Use]
 
     @classmethod
-    def of(cls, account: Account) -> Bound:
-        """Return an account's bound: a share of the container's memory."""
-        return cls(
-            account.name, "CONTAINER_MEMORY", lambda: Use(account.refused, account.used_bytes, account.limit_bytes)
-        )
+    def of(cls, account: Account, setting: str = "CONTAINER_MEMORY") -> Bound:
+        """Return an account's bound: a share of the container's memory, or what a setting says."""
+        return cls(account.name, setting, lambda: Use(account.refused, account.used_bytes, account.limit_bytes))
 
 
 class Bounds:

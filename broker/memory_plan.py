@@ -37,12 +37,12 @@ LEAST_ACCOUNT_BYTES = 48 * MIB
 
 SHARES_OF_REST = {
     "clients": 30,  # network connections and sessions themselves
-    "subscriptions": 20,  # topic filters of this node's sessions, and of other nodes
+    "subscriptions": 25,  # topic filters of this node's sessions, and of other nodes
     "deliveries": 20,  # messages in memory on their way to clients: in flight, queued, loaded
     "send_buffers": 12,  # bytes that sockets have not taken
-    "wills": 6,
-    "topics": 6,  # caches of topic names and of who is subscribed to them
-    "names": 6,  # devices and topics that connected clients have published to
+    "wills": 5,
+    "topics": 4,  # caches of topic names and of who is subscribed to them
+    "names": 4,  # devices and topics that connected clients have published to
 }
 """Per cent of what is left for accounts."""
 

@@ -358,7 +358,7 @@ TABLE: tuple[Setting, ...] = (
         "Longest time a session outlives its connection.",
         "s",
     ),
-    Setting("RETAINED_MESSAGES", between(1, 10_000_000), "10000", "Retained messages kept.", "messages"),
+    Setting("RETAINED_MESSAGES", between(1, 10_000_000), "100000", "Retained messages kept.", "messages"),
     Setting(
         "RETAINED_BYTES",
         between(64 * KIB, 64 * GIB),

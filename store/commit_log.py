@@ -154,7 +154,7 @@ class Outdated(NamedTuple):
     missed: int
 
 
-class Bounds(NamedTuple):
+class StoreLimits(NamedTuple):
     """What the store keeps at most, in bytes over all nodes: retained messages, queues; one inbox; changes of the routes."""
 
     retained_bytes: int
@@ -198,7 +198,7 @@ class CommitLog:
         operations: list[Change] | None,
         standing: Standing,
         now_ms: int,
-        bounds: Bounds,
+        bounds: StoreLimits,
         *,
         is_freeing: bool = False,
     ) -> bytes:

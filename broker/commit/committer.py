@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from broker.commit.batch import Batch, Publisher, Queue
-from store.commit_log import Bounds, CommitLog, CommitRefusedError, FencedError, Operation, Outdated
+from store.commit_log import CommitLog, CommitRefusedError, FencedError, Operation, Outdated, StoreLimits
 from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
-UNBOUNDED = Bounds(1 << 62, 1 << 62)
+UNBOUNDED = StoreLimits(1 << 62, 1 << 62)
 OUT_OF_MEMORY = "OOM"
 FULL_PAUSE_S = 0.25  # after the store has refused a commit for want of memory
 LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine
@@ -76,7 +76,7 @@ class Committer:
     `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
     `admits_messages()`: whether messages may be stored now; what frees memory does not ask.
-    `bounds()`: how much the store keeps at most.
+    `store_limits()`: how much the store keeps at most.
     `peers`: what this node knows of the others; a commit that it knows too little for is prepared anew.
     """
 
@@ -94,13 +94,13 @@ class Committer:
         peers: Peers,
         now_ms: Callable[[], int],
         admits_messages: Callable[[], bool] = lambda: True,
-        bounds: Callable[[], Bounds] = lambda: UNBOUNDED,
+        store_limits: Callable[[], StoreLimits] = lambda: UNBOUNDED,
     ) -> None:
         self._link = link
         self._commit_log = commit_log
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
         self._prepare, self._on_stored = prepare, on_stored
-        self._on_congestion, self._admits_messages, self._bounds = on_congestion, admits_messages, bounds
+        self._on_congestion, self._admits_messages, self._store_limits = on_congestion, admits_messages, store_limits
         self._peers, self._now_ms = peers, now_ms
         self._standing = peers.standing
         self._collecting = Batch()
@@ -354,7 +354,7 @@ class Committer:
             batch.changes or ([] if batch.then else None),
             self._standing,
             self._now_ms(),
-            self._bounds(),
+            self._store_limits(),
             is_freeing=self._is_freeing,
         )
         try:

@@ -42,7 +42,7 @@ class Server:
     ) -> None:
         self.broker = broker
         self.doors = doors
-        self.known_topics = KnownTopics()
+        self.known_topics = KnownTopics(broker.plan.topics.limit_bytes // 4)
         self.receive_buffers = ReceiveBuffers(receive_buffer_bytes)
         self.send_buffer_bytes = send_buffer_bytes
         self.connections: set[Connection] = set()

@@ -8,26 +8,35 @@ that one the plain way, with every check. `tests/protocol/test_fast_publish.py` 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from broker.accounts import BoundedCache
 from broker.wire.puback import Puback
 from broker.wire.publish import Publish
 
 if TYPE_CHECKING:
     from broker.wire.codec import Packet
 
-KNOWN_TOPICS = 50_000
+KNOWN_TOPICS_BYTES = 4 * 1024 * 1024
+ENTRY_BYTES = 240
+"""What an entry takes besides its bytes, twice: the name's objects and its place in the dictionary."""
 
 
-class KnownTopics(dict[bytes, str]):
-    """Topic names found valid, by their UTF-8 bytes; bounded."""
+class KnownTopics(BoundedCache[bytes, str]):
+    """Topic names found valid, by their UTF-8 bytes; bounded in bytes."""
+
+    __slots__ = ()
+
+    def __init__(self, limit_bytes: int = KNOWN_TOPICS_BYTES) -> None:
+        super().__init__(limit_bytes)
 
     def admit(self, topic_name: str) -> None:
         """Remember a valid topic name. Names that begin with `$` always take the plain way."""
         if topic_name[:1] != "$":
-            if len(self) >= KNOWN_TOPICS:
-                self.clear()
-            self[topic_name.encode()] = topic_name
+            encoded = topic_name.encode()
+            if encoded not in self.entries:
+                self.put(encoded, topic_name, len(encoded) + sys.getsizeof(topic_name) + ENTRY_BYTES)
 
 
 def read_publishes(  # noqa: C901, PLR0912  one loop without calls is what makes it fast
@@ -46,7 +55,7 @@ def read_publishes(  # noqa: C901, PLR0912  one loop without calls is what makes
     """
     end = len(buffer)
     last = min(end - 3, limit)
-    append, topic_of = packets.append, known_topics.get
+    append, topic_of = packets.append, known_topics.entries.get
     while position < last:
         first = buffer[position]
         remaining = buffer[position + 1]

@@ -9,20 +9,44 @@
 A shared subscription `$share/g/a/+` is a group `g` at the node of `a/+`: see `shared_subscription`.
 
 Answers for topic names are remembered until the tree changes: the same few topics are matched over and over. Ordinary
-and shared ones apart, so that who has nothing shared pays nothing for it.
+and shared ones apart, so that who has nothing shared pays nothing for it. They have a bound in bytes; the subscribers of
+one filter are kept once, with the filter, and an answer refers to them.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from broker.routing.shared_subscription import SharedGroup, parse_shared
+from broker.accounts import BoundedCache
+from broker.routing.shared_subscription import SHARE_PREFIX, SharedGroup, parse_shared
 
 S = TypeVar("S", bound=Hashable)
 
-CACHED_TOPICS = 20_000
+CACHE_BYTES = 8 * 1024 * 1024
+SHARED_PART = 4  # of the bytes for answers, one in so many is for those about groups
+LARGEST_PART = 8  # no answer takes more than one in so many
+
+LEVEL_BYTES, SUBSCRIPTION_BYTES, GROUP_BYTES = 420, 640, 1_100
+"""What a level, a subscription and a member of a group take besides their strings (CPython 3.11 to 3.14)."""
+STRING_BYTES = 80
+MATCH_BYTES = 160
+ENTRY_BYTES = 200
+
+
+def subscription_bytes(topic_filter: str) -> int:
+    """Return an upper bound of what one subscription takes.
+
+    That is its place in the tree with all levels, its options, and its entries in the session's and the node's dictionaries.
+    """
+    string_bytes = sys.getsizeof(topic_filter)
+    levels = topic_filter.count("/") + 1
+    size_bytes = SUBSCRIPTION_BYTES + 2 * string_bytes + levels * (LEVEL_BYTES + STRING_BYTES)
+    if topic_filter.startswith(SHARE_PREFIX):
+        size_bytes += GROUP_BYTES + string_bytes
+    return size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +75,71 @@ class Match(Generic[S]):
 
 
 class _Node(Generic[S]):
-    __slots__ = ("children", "groups", "subscriptions")
+    """One level. What most levels do not have is None: a filter may have many levels and one subscriber."""
+
+    __slots__ = ("_matches", "children", "groups", "subscriptions")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[S]] = {}
-        self.subscriptions: dict[S, SubscriptionOptions] = {}
-        self.groups: dict[str, SharedGroup[S]] = {}
+        self.children: dict[str, _Node[S]] | None = None
+        self.subscriptions: dict[S, Match[S]] | None = None
+        self.groups: dict[str, SharedGroup[S]] | None = None
+        self._matches: tuple[Match[S], ...] | None = None
 
     @property
     def is_empty(self) -> bool:
         return not (self.children or self.subscriptions or self.groups)
 
+    @property
+    def matches(self) -> tuple[Match[S], ...]:
+        """Its subscribers; the same object until they change."""
+        if self._matches is None:
+            self._matches = tuple(self.subscriptions.values()) if self.subscriptions else ()
+        return self._matches
+
+    def child(self, level: str) -> _Node[S]:
+        """Return the node below, a new one where there is none."""
+        if self.children is None:
+            self.children = {}
+        node = self.children.get(level)
+        if node is None:
+            node = self.children[level] = _Node()
+        return node
+
+    def add(self, match: Match[S]) -> bool:
+        """Add or replace a subscriber; return whether it is new."""
+        if self.subscriptions is None:
+            self.subscriptions = {}
+        is_new = match.subscriber not in self.subscriptions
+        self.subscriptions[match.subscriber] = match
+        self._matches = None
+        return is_new
+
+    def remove(self, subscriber: S) -> bool:
+        """Take a subscriber away; return whether it was one."""
+        if not self.subscriptions or self.subscriptions.pop(subscriber, None) is None:
+            return False
+        self._matches = None
+        return True
+
+    def group(self, group: str) -> SharedGroup[S] | None:
+        """Return a group."""
+        return self.groups.get(group) if self.groups else None
+
 
 class SubscriptionTree(Generic[S]):
-    """Subscriptions of any number of subscribers. Filters have to be valid (`topic_filter.is_valid_topic_filter`)."""
+    """Subscriptions of any number of subscribers. Filters have to be valid (`topic_filter.is_valid_topic_filter`).
 
-    def __init__(self) -> None:
+    `cache_bytes`: what remembered answers may take.
+    """
+
+    def __init__(self, cache_bytes: int = CACHE_BYTES) -> None:
         self._root: _Node[S] = _Node()
-        self._answers: dict[str, tuple[Match[S], ...]] = {}
-        self._shared_answers: dict[str, tuple[SharedGroup[S], ...]] = {}
+        shared_bytes = cache_bytes // SHARED_PART
+        answer_bytes = cache_bytes - shared_bytes
+        self._answers: BoundedCache[str, tuple[Match[S], ...]] = BoundedCache(
+            answer_bytes, answer_bytes // LARGEST_PART
+        )
+        self._shared_answers: BoundedCache[str, tuple[SharedGroup[S], ...]] = BoundedCache(shared_bytes)
         self.count = 0
         self.group_count = 0
         """How many groups share a filter: where this is 0, `match_shared` need not be called."""
@@ -84,17 +154,21 @@ class SubscriptionTree(Generic[S]):
         shared = parse_shared(topic_filter)
         node = self._root
         for level in (shared.topic_filter if shared else topic_filter).split("/"):
-            node = node.children.setdefault(level, _Node())
+            node = node.child(level)
+        match = _match(subscriber, options)
         if shared is None:
-            is_new = subscriber not in node.subscriptions
-            node.subscriptions[subscriber] = options
+            is_new = node.add(match)
             self._answers.clear()
         else:
-            if shared.group not in node.groups:
-                node.groups[shared.group] = SharedGroup(shared.group, shared.topic_filter)
+            group = node.group(shared.group)
+            if group is None:
+                group = SharedGroup(shared.group, shared.topic_filter)
+                if node.groups is None:
+                    node.groups = {}
+                node.groups[shared.group] = group
                 self._shared_answers.clear()
                 self.group_count += 1
-            is_new = node.groups[shared.group].join(_combine(subscriber, [options]), places)
+            is_new = group.join(match, places)
         self.count += is_new
         return is_new
 
@@ -106,7 +180,7 @@ class SubscriptionTree(Generic[S]):
             return False
         node = path[-1][0]
         if shared is None:
-            if node.subscriptions.pop(subscriber, None) is None:
+            if not node.remove(subscriber):
                 return False
             self._answers.clear()
         elif not self._leave(node, shared.group, subscriber):
@@ -119,13 +193,14 @@ class SubscriptionTree(Generic[S]):
         """Return the group of a shared filter, `$share/` and all, while it has members."""
         shared = parse_shared(topic_filter)
         path = self._path(shared.topic_filter) if shared else []
-        return path[-1][0].groups.get(shared.group) if shared and path else None
+        return path[-1][0].group(shared.group) if shared and path else None
 
-    def _leave(self, node: _Node[S], group: str, subscriber: S) -> bool:
-        if group not in node.groups or not node.groups[group].leave(subscriber):
+    def _leave(self, node: _Node[S], name: str, subscriber: S) -> bool:
+        group = node.group(name)
+        if group is None or not group.leave(subscriber):
             return False
-        if not node.groups[group].members:
-            del node.groups[group]
+        if not group.members and node.groups:
+            del node.groups[name]
             self.group_count -= 1
             self._shared_answers.clear()
         return True
@@ -133,7 +208,8 @@ class SubscriptionTree(Generic[S]):
     def _path(self, topic_filter: str) -> list[tuple[_Node[S], str]]:
         path = [(self._root, "")]
         for level in topic_filter.split("/"):
-            node = path[-1][0].children.get(level)
+            children = path[-1][0].children
+            node = children.get(level) if children else None
             if node is None:
                 return []
             path.append((node, level))
@@ -143,59 +219,86 @@ class SubscriptionTree(Generic[S]):
 
     def match(self, topic_name: str) -> tuple[Match[S], ...]:
         """Return each subscriber of a topic name once; shared subscriptions are `match_shared`'s."""
-        answer = self._answers.get(topic_name)
+        answer = self._answers.entries.get(topic_name)
         if answer is None:
-            if len(self._answers) >= CACHED_TOPICS:
-                self._answers.clear()
-            answer = self._answers[topic_name] = self._find(topic_name)
+            nodes = [node for node in self._nodes(topic_name) if node.subscriptions]
+            size_bytes = sys.getsizeof(topic_name) + ENTRY_BYTES
+            if len(nodes) == 1:
+                answer = nodes[0].matches
+            else:
+                answer, own_bytes = _join(nodes)
+                size_bytes += own_bytes
+            self._answers.put(topic_name, answer, size_bytes)
         return answer
 
     def match_shared(self, topic_name: str) -> tuple[SharedGroup[S], ...]:
         """Return each group that shares a matching filter: one member of each gets the message (`SharedGroup.choose`)."""
-        answer = self._shared_answers.get(topic_name)
+        answer = self._shared_answers.entries.get(topic_name)
         if answer is None:
-            if len(self._shared_answers) >= CACHED_TOPICS:
-                self._shared_answers.clear()
-            groups = (group for node in self._nodes(topic_name) for group in node.groups.values())
-            answer = self._shared_answers[topic_name] = tuple(groups)
+            nodes = self._nodes(topic_name)
+            answer = tuple(group for node in nodes if node.groups for group in node.groups.values())
+            self._shared_answers.put(
+                topic_name, answer, sys.getsizeof(topic_name) + sys.getsizeof(answer) + ENTRY_BYTES
+            )
         return answer
-
-    def _find(self, topic_name: str) -> tuple[Match[S], ...]:
-        found: dict[S, list[SubscriptionOptions]] = {}
-        for node in self._nodes(topic_name):
-            for subscriber, options in node.subscriptions.items():
-                found.setdefault(subscriber, []).append(options)
-        return tuple(_combine(subscriber, options) for subscriber, options in found.items())
 
     def _nodes(self, topic_name: str) -> list[_Node[S]]:
         found: list[_Node[S]] = []
         frontier = [self._root]
         for depth, level in enumerate(topic_name.split("/")):
             is_hidden = depth == 0 and level.startswith("$")  # [v5 MQTT-4.7.2-1]
-            if not is_hidden:
-                found += [node.children["#"] for node in frontier if "#" in node.children]
             wanted = (level,) if is_hidden else (level, "+")
-            frontier = [node.children[name] for node in frontier for name in wanted if name in node.children]
-        return found + frontier + [node.children["#"] for node in frontier if "#" in node.children]
+            below: list[_Node[S]] = []
+            for node in frontier:
+                if children := node.children:
+                    if not is_hidden and "#" in children:
+                        found.append(children["#"])
+                    below += [children[name] for name in wanted if name in children]
+            if not below:
+                return found
+            frontier = below
+        return found + frontier + [node.children["#"] for node in frontier if node.children and "#" in node.children]
 
 
 def _prune(path: list[tuple[_Node[S], str]]) -> None:
     for (node, level), (parent, _) in zip(path[:0:-1], path[-2::-1], strict=True):
-        if not node.is_empty:
+        if not node.is_empty or parent.children is None:
             break
         del parent.children[level]
+        if not parent.children:
+            parent.children = None
 
 
-def _combine(subscriber: S, options: list[SubscriptionOptions]) -> Match[S]:
+def _join(nodes: list[_Node[S]]) -> tuple[tuple[Match[S], ...], int]:
+    """Return the subscribers of several filters, each once, and how many bytes that takes of its own."""
+    found: dict[S, Match[S]] = {}
+    combined = 0
+    for node in nodes:
+        for match in node.matches:
+            earlier = found.get(match.subscriber)
+            combined += earlier is not None
+            found[match.subscriber] = match if earlier is None else _combine(earlier, match)
+    answer = tuple(found.values())
+    identifiers = sum(len(each.subscription_identifiers) for each in answer) if combined else 0
+    return answer, sys.getsizeof(answer) + combined * MATCH_BYTES + identifiers * 8
+
+
+def _match(subscriber: S, options: SubscriptionOptions) -> Match[S]:
+    identifier = options.subscription_identifier
     return Match(
         subscriber,
-        max(each.qos for each in options),
-        all(each.is_no_local for each in options),
-        any(each.retain_as_published for each in options),
-        tuple(each.subscription_identifier for each in options if each.subscription_identifier),
+        options.qos,
+        options.is_no_local,
+        options.retain_as_published,
+        (identifier,) if identifier else (),
     )
 
 
-def subscription_bytes(topic_filter: str) -> int:
-    """Return what one subscription takes at most."""
-    return 400 + 3 * len(topic_filter) + 360 * (1 + topic_filter.count("/"))
+def _combine(one: Match[S], other: Match[S]) -> Match[S]:
+    return Match(
+        one.subscriber,
+        max(one.qos, other.qos),
+        one.is_no_local and other.is_no_local,
+        one.retain_as_published or other.retain_as_published,
+        one.subscription_identifiers + other.subscription_identifiers,
+    )

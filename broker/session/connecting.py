@@ -53,9 +53,6 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     if refusal is not None:
         client.reject(refusal)
         return
-    if packet.will is not None and not broker.sessions.charge_will(packet.will):
-        client.reject(ReasonCode.QUOTA_EXCEEDED)
-        return
     properties: Properties = {}
     if not packet.client_id:
         properties["assigned_client_identifier"] = client_id  # [v5 MQTT-3.2.2-16]
@@ -63,11 +60,9 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     is_lasting = expiry_interval_s > 0 or not packet.clean_start
     try:
         session = broker.sessions.open(
-            client_id, client, broker.monotonic(), is_clean=packet.clean_start, is_lasting=is_lasting
+            client_id, client, broker.monotonic(), packet.will, is_clean=packet.clean_start, is_lasting=is_lasting
         )
     except TooManySessionsError:
-        if packet.will is not None:
-            broker.sessions.refund_will(packet.will)
         client.reject(ReasonCode.QUOTA_EXCEEDED)
         return
     client.session = session
@@ -75,7 +70,7 @@ async def connect(client: Client, broker: MessageBroker, packet: Connect) -> Non
     session.window = min(session.max_window, packet.properties.get("receive_maximum", DEFAULT_RECEIVE_MAXIMUM))
     session.pending_owns += 1
     broker.committer.own(cluster.own(client_id, is_new=packet.clean_start), partial(_owned, broker, session))
-    broker.sessions.set_will(session, packet.will)
+    broker.sessions.set_will(session, packet.will, is_charged=True)
     is_present = isinstance(session, LastingSession) and await _go_on_with(session, broker)
     if not isinstance(session, LastingSession):
         await _stored(broker)  # whoever connects after CONNACK takes over from this connection, at whatever node

@@ -99,9 +99,10 @@ class MessageBroker:
         self.refusals = Refusals(connection_limits.connect_timeout_s)
         self.authentication_queue = AuthenticationQueue(self.refusals, monotonic)
         self.presence = presence
+        self.plan = plan
         self.monotonic = monotonic
         self.wall_ms = wall_ms
-        self.tree: SubscriptionTree[Subscriber] = SubscriptionTree()
+        self.tree: SubscriptionTree[Subscriber] = SubscriptionTree(plan.topics.limit_bytes * 3 // 4)
         self.counters = Counters()
         self.sharing = Sharing(self)
         self.sessions = Sessions(

@@ -90,12 +90,23 @@ class Sessions:
             attachment.close(reason_code)
             self.detach(session, attachment, self.backing.monotonic())
 
-    def open(self, client_id: str, attachment: Attachment, now: float, *, is_clean: bool, is_lasting: bool) -> Session:
-        """Attach a client to its session, the one it has here or a new one.
+    def open(
+        self,
+        client_id: str,
+        attachment: Attachment,
+        now: float,
+        will: Will | None = None,
+        *,
+        is_clean: bool,
+        is_lasting: bool,
+    ) -> Session:
+        """Attach a client to its session, the one it has here or a new one. Charges `will`; `set_will` follows.
 
         A connection that holds the session is told Session taken over and closed [v5 MQTT-3.1.4-3].
         Raises TooManySessionsError.
         """
+        if will is not None and not self._plan.wills.charge(wills.will_bytes(will)):
+            raise TooManySessionsError(client_id)
         session = self._by_client_id.get(client_id)
         if session is not None and _is_due(session, now):  # and the next sweep has not come yet
             self._settle(session, now)
@@ -103,6 +114,7 @@ class Sessions:
         is_full = len(self._by_client_id) >= self._max_sessions or self._plan.clients.is_full
         if session is None and is_full:
             self._plan.clients.refused += 1
+            self._plan.wills.refund(0 if will is None else wills.will_bytes(will))
             raise TooManySessionsError(client_id)
         if session is not None and session.attachment is not None:
             self._disconnect(session, ReasonCode.SESSION_TAKEN_OVER)
@@ -118,19 +130,12 @@ class Sessions:
         self._count_shared(session, self.routes.want)
         return session
 
-    def charge_will(self, will: Will) -> bool:
-        """Charge the memory of a will that a CONNECT brings; False where there is none left. `set_will` follows."""
-        return self._plan.wills.charge(wills.will_bytes(will))
-
-    def refund_will(self, will: Will) -> None:
-        """Give back what `charge_will` took."""
-        self._plan.wills.refund(wills.will_bytes(will))
-
-    def set_will(self, session: Session, will: Will | None) -> None:
+    def set_will(self, session: Session, will: Will | None, *, is_charged: bool = False) -> None:
         """Replace a connected client's will, here and in the store: a node that dies cannot publish it itself."""
         had = self._take_will(session)
         if will is not None:
             session.will, session.will_bytes = will, wills.will_bytes(will)
+            self._plan.wills.adopt(0 if is_charged else session.will_bytes)
             stored = wills.to_store(session.client_id, will, session.expiry_interval_s)
             self.backing.committer.set_will(cluster.set_will(self._node_id, session.client_id, stored))
         elif had is not None:

@@ -12,7 +12,7 @@ import redis
 from broker.cluster.membership import SCRIPTS
 from store import cluster, schema, session_store
 from store.cluster import InboxEntry, StoredWill
-from store.commit_log import COMMIT, Bounds, CommitLog, Committed, Enqueue, Outdated, Standing
+from store.commit_log import COMMIT, CommitLog, Committed, Enqueue, Outdated, Standing, StoreLimits
 from store.model import Message
 from store.session_store import QueueEntry
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MESSAGE = Message("t", "publisher", 1_000, 1, b"payload")
 LIMITS: dict[str, Any] = {"max_retained": 10, "queue_messages": 10, "queue_bytes": 10_000, "queue_age_s": 60}
 INBOX_PAGE = 1000
-BOUNDS = Bounds(1_000_000, 1_000_000)
+BOUNDS = StoreLimits(1_000_000, 1_000_000)
 FIRST = b"0-1"
 """The first entry of each inbox: the node has joined."""
 

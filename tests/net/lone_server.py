@@ -1,5 +1,7 @@
 """A server and its connections without sockets and without a store: transports that record, a committer that stores at once."""
 
+# ruff: noqa: ARG002  doubles take what the real ones take
+
 from __future__ import annotations
 
 import asyncio
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.accounts import Account
 from broker.host.authentication import PasswordAuthenticator
+from broker.memory_plan import SHARES_OF_REST, MemoryPlan
 from broker.net.connection import Connection
 from broker.net.door import Doors
 from broker.net.server import Server
@@ -126,7 +129,7 @@ class RecordingTransport(asyncio.Transport):
 class LoneServer(Server):
     """A server that nobody can reach, and the connections that a test opens on it."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, plan: MemoryPlan | None = None, **settings: Any) -> None:
         self.committer = InstantCommitter()
         self.now = 100.0
         broker = MessageBroker(
@@ -137,6 +140,7 @@ class LoneServer(Server):
             max_session_expiry_s=3600,
             authenticator=PasswordAuthenticator("", "", allow_anonymous=True),
             presence=Presence(),
+            plan=plan or lone_plan(),
             monotonic=lambda: self.now,
             wall_ms=lambda: 0,
         )
@@ -168,5 +172,6 @@ async def turns(count: int = 1) -> None:
         await asyncio.sleep(0)
 
 
-def account(limit_bytes: int) -> Account:
-    return Account("test", limit_bytes)
+def lone_plan(**limit_bytes: int) -> MemoryPlan:
+    """Return accounts of 8 MiB each, others where they are named."""
+    return MemoryPlan(**{name: Account(name, limit_bytes.get(name, 8 * MIB)) for name in SHARES_OF_REST}, total_bytes=0)

@@ -112,7 +112,7 @@ def test_the_hot_path_stops_before_what_it_does_not_know() -> None:
 def test_known_topics_are_bounded_and_leave_out_dollar_topics() -> None:
     known_topics = KnownTopics()
     known_topics.admit("$SYS/x")
-    assert not known_topics
+    assert not known_topics.entries
     for number in range(60_000):
         known_topics.admit(str(number))
-    assert len(known_topics) <= 50_000
+    assert 0 < len(known_topics.entries) <= 50_000

@@ -126,7 +126,7 @@ def test_a_group_ends_with_its_last_member() -> None:
     assert tree.match_shared("a/b") == ()
     assert tree.shared_group("$share/g/a/b") is None
     assert (tree.count, tree.group_count) == (1, 0)
-    assert list(tree._root.children["a"].children) == []
+    assert not tree._root.children["a"].children
 
 
 def test_a_member_that_joins_is_seen_at_once() -> None:

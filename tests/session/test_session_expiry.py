@@ -50,7 +50,6 @@ class Kept:
         self.session = self.sessions.open("c", self.attachment, now, is_clean=False, is_lasting=False)
         self.session.expiry_interval_s = EXPIRY_S
         will = Will("w", b"at %d" % now, properties={"will_delay_interval": DELAY_S})
-        assert self.sessions.charge_will(will)
         self.sessions.set_will(self.session, will)
         return self.session is before
 
