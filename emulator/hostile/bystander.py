@@ -65,6 +65,8 @@ class Bystander:
             self._reconnect(timeout_s)
             return
         self._send_due()
+        while self._subscriber.messages:  # some may have come with CONNACK
+            self._received.add(self._subscriber.messages.popleft().payload)
         clients = [each for each in (self._publisher, self._subscriber) if each]
         readable, _, _ = select.select([each.socket for each in clients], [], [], timeout_s)
         for client in clients:
@@ -97,8 +99,6 @@ class Bystander:
                     self._answered(int.from_bytes(body[:2], "big"), body[2] if len(body) > 2 else 0)
         except ServiceError as error:
             self._lose(client, str(error))
-        while client.messages:
-            self._received.add(client.messages.popleft().payload)
 
     def _answered(self, packet_id: int, reason_code: int) -> None:
         number = self._under_way.pop(packet_id, None)

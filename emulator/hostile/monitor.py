@@ -36,7 +36,9 @@ class Monitor:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self.memory.before = self._look()
+        self._look()  # a peak of the past does not count
+        time.sleep(PERIOD_S)
+        self.memory.before = self.memory.peak = self._look()
         self._processes = tree(self._pids)
         self._thread.start()
         return self

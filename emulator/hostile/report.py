@@ -24,9 +24,10 @@ def line(outcome: Outcome) -> str:
     if outcome.not_run:
         return f"{name}  NOT RUN  {outcome.not_run}"
     seen, memory = outcome.seen, outcome.memory
+    asked = "healthz" if BY_NAME[outcome.scenario].is_on_dashboard else "puback"
     parts = [
         f"peak {mebibytes(memory.peak):>8}",
-        f"{'healthz' if BY_NAME[outcome.scenario].is_on_dashboard else 'puback'} p50 {_milliseconds(seen.median_s)} worst {_milliseconds(seen.worst_s)}",
+        f"{asked} p50 {_milliseconds(seen.median_s)} worst {_milliseconds(seen.worst_s)}",
         f"service {'FAILED' if outcome.service else 'ok'}",
         f"before {mebibytes(memory.before)} after {mebibytes(memory.after)}",
     ]
