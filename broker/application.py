@@ -97,6 +97,8 @@ class Application:
             for problem in error.problems:
                 log.error("%s", problem)  # noqa: TRY400  one line; where it was found helps nobody
             return BAD_SETTINGS_STATUS
+        if not self._is_worker and (warning := self._plan.warning(self._settings.container_memory)):
+            log.warning("%s", warning)
         try:
             return await self._run()
         finally:

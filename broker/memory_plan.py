@@ -73,6 +73,17 @@ class MemoryPlan:
         total_bytes = beside_bytes + workers * (fixed_bytes + sum(each.limit_bytes for each in accounts.values()))
         return cls(**accounts, total_bytes=total_bytes)
 
+    def warning(self, container_memory: int) -> str:
+        """Return what an operator has to know where all this does not fit a container; empty where it does."""
+        if self.total_bytes <= container_memory:
+            return ""
+        fits_mib = -(-self.total_bytes // MIB)
+        return (
+            f"The container is too small: its processes and bounds can take {fits_mib} MiB, CONTAINER_MEMORY is "
+            f"{container_memory // MIB} MiB. Take a container of {fits_mib} MiB or more, or lower BACKLOG_BYTES, "
+            "RECEIVE_BUFFER_BYTES or BROKER_WORKERS; until then attackers can have it killed for memory."
+        )
+
     def __iter__(self) -> Iterator[Account]:
         """Return the accounts."""
         return (getattr(self, name) for name in SHARES_OF_REST)

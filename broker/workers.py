@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from broker.child import children
+from broker.memory_plan import MemoryPlan
 from broker.start import BAD_SETTINGS_STATUS, FAILED_STATUS
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Workers:
         except OSError as error:
             log.error("Cannot listen on %s:%s: %s", settings.host, settings.port, error.strerror or error)  # noqa: TRY400
             return FAILED_STATUS
+        if warning := MemoryPlan.of(settings).warning(settings.container_memory):
+            log.warning("%s", warning)
         with reserved:
             await self._run()
         return self._status
