@@ -21,6 +21,7 @@ from broker.cluster.node import Node, cluster_totals, new_node_id
 from broker.cluster.presence import NodePresence
 from broker.commit.committer import Committer
 from broker.commit.room import Room
+from broker.deadline import Deadline
 from broker.host.authentication import PasswordAuthenticator
 from broker.host.interface import Event, PluginConfigurationError
 from broker.memory_plan import MemoryPlan
@@ -58,8 +59,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FENCED = -1
-DRAIN_TIMEOUT_S = 4.0
-CANCEL_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 12.0  # for all steps of a stop together: a worker has 20 s, a container 30 s
+STORE_TIMEOUT_S, CLOSE_TIMEOUT_S, PLUGINS_TIMEOUT_S = 4.0, 3.0, 3.0
+CANCEL_TIMEOUT_S, LEAVE_TIMEOUT_S = 2.0, 1.0
+LEAST_S = 0.5  # what every step has, however late it is
 STORE_STATUS_TIMEOUT_S = 2.0
 UNBOUNDED_BYTES = 1 << 62
 
@@ -283,19 +286,20 @@ class Application:
         if self._plugins is not None:
             await self._plugins.serving()
         await self._stopping.wait()
+        deadline = Deadline(STOP_TIMEOUT_S)
         self._server.stop_listening()
         if self._fenced.is_set():
             await self._server.close_connections()  # nothing that they sent can be acknowledged here any more
         else:
-            await self._drain()
+            await self._drain(deadline)
             with contextlib.suppress(TimeoutError, LinkDownError, hiredis.HiredisError):
-                await asyncio.wait_for(self._membership.leave(), 1)
+                await asyncio.wait_for(self._membership.leave(), deadline.left_s(LEAVE_TIMEOUT_S, LEAST_S))
         link, *others = tasks
         for some in (others, (link,)):  # the store's connection last
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(cancel(*some), CANCEL_TIMEOUT_S)
+                await asyncio.wait_for(cancel(*some), deadline.left_s(CANCEL_TIMEOUT_S, LEAST_S))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._node.leave(), 1)
+            await asyncio.wait_for(self._node.leave(), deadline.left_s(LEAVE_TIMEOUT_S, LEAST_S))
         for client in self._clients:
             await client.aclose()  # another node may follow in this process
 
@@ -305,24 +309,27 @@ class Application:
             self._has_failed = True
             self._stopping.set()
 
-    async def _drain(self) -> None:
-        """Finish what was begun, then part: commit, acknowledge, say why, close, and store the wills that brings."""
+    async def _drain(self, deadline: Deadline) -> None:
+        """Commit what was received, acknowledge it, disconnect clients, and store the wills that brings."""
         log.info("Stopping: finishing the commit under way, closing %d connections.", len(self._server.connections))
         self._server.stop_reading()
         self._broker.routes.is_leaving = True
         if self._plugins is not None:
-            await self._plugins.draining()
-        await self._store_rest()
-        await self._server.close_connections()
+            await self._plugins.draining(deadline.left_s(PLUGINS_TIMEOUT_S))
+        await self._store_rest(deadline)
+        await self._server.close_connections(deadline.left_s(CLOSE_TIMEOUT_S, LEAST_S))
         if self._plugins is not None:
-            await self._plugins.stop()  # before the last commit: what they still publish is in it
-        await self._store_rest()
+            await self._plugins.stop(
+                deadline.left_s(PLUGINS_TIMEOUT_S)
+            )  # what they still publish is in the last commit
+        await self._store_rest(deadline)
 
-    async def _store_rest(self) -> None:
-        """Wait for the store to take what is left; not where the other nodes have given this one up, and it never will."""
+    async def _store_rest(self, deadline: Deadline) -> None:
+        """Wait for the store to take what is left; not where the other nodes have declared this one dead: it never will."""
         drained = asyncio.create_task(self._committer.drain())
         fenced = asyncio.create_task(self._fenced.wait())
-        done, _ = await asyncio.wait((drained, fenced), timeout=DRAIN_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        timeout_s = deadline.left_s(STORE_TIMEOUT_S, LEAST_S)
+        done, _ = await asyncio.wait((drained, fenced), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         await cancel(drained, fenced)
         if not done:
             log.warning("The store did not take what was left; it was not acknowledged, so its senders send it again.")

@@ -15,6 +15,7 @@ from amqtt.broker import RetainedApplicationMessage
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import IncomingApplicationMessage
 
+from broker.deadline import Deadline
 from broker.host.broker_context import PluginContext, PortBridge
 from broker.host.configuration import read_configuration
 from broker.host.corrections import checks_receive, correct_packaged_plugins
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_S = 30.0
-LEAVE_TIMEOUT_S = 2.0  # for each step of a stop, whatever PLUGIN_TIMEOUT_S is: the process has 30 s in all
+LEAVE_TIMEOUT_S = 2.0  # for each step of a stop, whatever PLUGIN_TIMEOUT_S is
+STOP_TIMEOUT_S = 5.0
 
 
 class PluginHost:
@@ -105,18 +107,19 @@ class PluginHost:
         """Fire post_start and wait for it: the broker listens."""
         await self._listeners.fire_and_wait(Event.POST_START, self._timeout_s + SLACK_S)
 
-    async def draining(self) -> None:
+    async def draining(self, timeout_s: float = LEAVE_TIMEOUT_S) -> None:
         """Fire pre_shutdown and wait for it: no more is read from clients. Plugins may let go of what they ask with."""
-        await self._listeners.fire_and_wait(Event.PRE_SHUTDOWN, LEAVE_TIMEOUT_S)
+        await self._listeners.fire_and_wait(Event.PRE_SHUTDOWN, timeout_s)
 
-    async def stop(self) -> None:
-        """Fire post_shutdown, close every plugin and end their thread, in 5 s at most."""
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Fire post_shutdown, close every plugin and end their thread, in `timeout_s` and another second at most."""
         if self._is_stopped:
             return
         self._is_stopped = True
-        await self._listeners.fire_and_wait(Event.POST_SHUTDOWN, LEAVE_TIMEOUT_S)
+        deadline = Deadline(timeout_s)
+        await self._listeners.fire_and_wait(Event.POST_SHUTDOWN, deadline.left_s(LEAVE_TIMEOUT_S))
         closing = asyncio.wrap_future(self._thread.submit(self._close()))
-        await asyncio.wait({closing}, timeout=LEAVE_TIMEOUT_S)
+        await asyncio.wait({closing}, timeout=deadline.left_s(LEAVE_TIMEOUT_S))
         closing.cancel()
         self._bridge.is_open = False
         for events in self._events:

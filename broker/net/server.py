@@ -142,14 +142,14 @@ class Server:
         """Take nothing more from anybody."""
         self.set_reading(is_reading=False)
 
-    async def close_connections(self) -> None:
+    async def close_connections(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Tell every client that the server shuts down, close every socket, and return when all are closed."""
         self._all_closed.clear()
         for connection in list(self.connections):
             connection.client.close(ReasonCode.SERVER_SHUTTING_DOWN)
         if self.connections:
             try:
-                await asyncio.wait_for(self._all_closed.wait(), CLOSE_TIMEOUT_S)
+                await asyncio.wait_for(self._all_closed.wait(), timeout_s)
             except TimeoutError:
                 for connection in list(self.connections):
                     connection.abort()
