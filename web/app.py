@@ -21,7 +21,6 @@ from web import (
     errors,
     headers,
     health,
-    limits,
     live,
     overview,
     presentation,
@@ -56,7 +55,8 @@ def create_app(settings: Settings, query: Query | None = None) -> Flask:
         app.register_blueprint(room.blueprint)
     for room in (presentation, errors, headers, auth.guard):
         room.register(app)
-    limits.register(app, connection)
+    auth.failed_logins.register(app, connection)
+    auth.ended_sessions.register(app, connection)
     _wrap(app)
     return app
 

@@ -38,7 +38,6 @@ SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The request is too large.",
-    429: "Too many failed log-ins from this address. Wait a minute, then try again.",
     500: "Something went wrong here; the log of the web process says what.",
 }
 

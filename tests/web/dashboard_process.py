@@ -56,10 +56,17 @@ def csrf_token(page: str) -> str:
     return found[1]
 
 
-def log_in(client: FlaskClient, password: str = PASSWORD, next_path: str = "/") -> Any:
+def log_in(
+    client: FlaskClient,
+    password: str = PASSWORD,
+    next_path: str = "/",
+    *,
+    username: str = USERNAME,
+    headers: dict[str, str] | None = None,
+) -> Any:
     address = f"/login?next={next_path}"
     token = csrf_token(client.get(address).text)
-    return client.post(address, data={"username": USERNAME, "password": password, "csrf_token": token})
+    return client.post(address, data={"username": username, "password": password, "csrf_token": token}, headers=headers)
 
 
 def gunicorn(environ: dict[str, str], application: str = "web.wsgi:app") -> subprocess.Popen[str]:

@@ -10,6 +10,7 @@ from store.model import MessageId
 from web import current, shapes
 from web.api import parameters
 from web.api.blueprint import blueprint
+from web.auth.ended_sessions import ended_check
 from web.errors import ApiError
 from web.live import backlog
 from web.live.events import EventStream
@@ -36,7 +37,8 @@ def live() -> Response:
     except BaseException:
         tailer.leave(listener)
         raise
-    stream = EventStream(tailer, listener, missed, current_app.config["LIVE_HEARTBEAT_S"])
+    heartbeat_s = current_app.config["LIVE_HEARTBEAT_S"]
+    stream = EventStream(tailer, listener, missed, heartbeat_s, ended_check())
     response = Response(iter(stream), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     response.call_on_close(lambda: tailer.leave(listener))
     return response

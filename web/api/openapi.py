@@ -156,7 +156,7 @@ def _responses() -> dict[str, Any]:
         "BadRequest": "A parameter cannot be used; the message says what to do.",
         "Unauthorized": "No credentials, or wrong ones.",
         "NotFound": "There is no such device.",
-        "TooManyFailedLogins": "Too many wrong credentials from this address; wait a minute.",
+        "TooManyFailedLogins": "Too many wrong credentials from this address: wait as long as Retry-After says.",
         "Unavailable": "The store does not answer (store_unavailable), or the long history, which alone may have it, does not "
         "(long_history_unavailable), or no stream is to spare (too_many_streams).",
     }

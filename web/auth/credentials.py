@@ -6,8 +6,35 @@ import hmac
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from web import current
+from web.auth import failed_logins
+
 if TYPE_CHECKING:
     from settings import Settings
+    from web.auth.failed_logins import Guessed
+
+
+def are_right(username: str, password: str) -> bool:
+    """Return whether these open the dashboard. Raises TooManyRequests where too many from this address did not."""
+    settings = current.settings()
+    guessed: Guessed = "operator" if username == settings.dashboard_username else "other name"
+    failed_logins.require_patience(guessed)
+    if are_valid(settings, username, password):
+        return True
+    failed_logins.count(guessed)
+    return False
+
+
+def is_right_token(token: str) -> bool:
+    """Return whether this opens the API. Raises TooManyRequests for a wrong one, where too many from this address were.
+
+    The right one is never refused: with the length that API_TOKEN has to have, nobody guesses it.
+    """
+    if is_api_token(current.settings(), token):
+        return True
+    failed_logins.require_patience("token")
+    failed_logins.count("token")
+    return False
 
 
 def are_valid(settings: Settings, username: str, password: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response, redirect, request, session, url_for
+from flask import Response, redirect, request, url_for
+
+from web.auth import ended_sessions
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -20,8 +22,8 @@ def register(app: Flask) -> None:
 
 
 def is_logged_in() -> bool:
-    """Return whether this request carries a session of the operator."""
-    return bool(session.get("username"))
+    """Return whether this request carries a session of the operator. Raises redis.RedisError."""
+    return ended_sessions.is_going_on()
 
 
 def _require_session() -> BaseResponse | None:

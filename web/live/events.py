@@ -9,15 +9,17 @@ store     whether the store answers
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import redis
 
 from web.shapes import live_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from store.answers import StoredMessage
     from store.model import MessageId
@@ -32,11 +34,15 @@ STREAM_S = 900.0  # then the browser opens it again, and the session is checked 
 class EventStream:
     """Iterates over the chunks of one response: first `backlog`, then what `listener` gets, until one of them ends."""
 
-    def __init__(self, tailer: Tailer, listener: Listener, backlog: Backlog, heartbeat_s: float) -> None:
+    def __init__(
+        self, tailer: Tailer, listener: Listener, backlog: Backlog, heartbeat_s: float, is_ended: Callable[[], bool]
+    ) -> None:
         self._tailer = tailer
         self._listener = listener
         self._backlog = backlog
         self._heartbeat_s = heartbeat_s
+        self._is_ended = is_ended
+        self._asked_s = time.monotonic()
         self._sent: MessageId | None = None
         self._skipped = 0
         self._was_reachable = True
@@ -48,9 +54,20 @@ class EventStream:
         while time.monotonic() < ends_at_s:
             position = self._tailer.position  # before taking: all up to here has been offered
             taken = self._listener.take(self._heartbeat_s)
+            if self._has_ended():
+                return
             yield self._chunk(taken, position)
             if taken.is_closed:
                 return
+
+    def _has_ended(self) -> bool:
+        """Return whether whoever opened the stream has logged out; a second late at most."""
+        if time.monotonic() - self._asked_s < 1:
+            return False
+        self._asked_s = time.monotonic()
+        with contextlib.suppress(redis.RedisError):  # while the store is away, there is nothing to send
+            return self._is_ended()
+        return False
 
     def _chunk(self, taken: Taken, position: str) -> str:
         chunk = self._gap(taken.has_gap) + self._messages(taken.messages)
