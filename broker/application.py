@@ -187,6 +187,7 @@ class Application:
             now_ms=wall_ms,
             admits_messages=self._admits_messages,
             store_limits=self._store_limits,
+            copies=self._broker.copies,
         )
         self._broker.retained = RetainedMessages(self._link)
         self._broker.sessions.backing = Backing(
@@ -254,6 +255,7 @@ class Application:
     def _stored(self, batch: Batch, sequence_numbers: list[int] | None) -> None:
         self._broker.stored(batch, sequence_numbers)
         self._server.flush()
+        self._server.read_publishers()
         if self._plugins is not None and self._do_plugins_hear_stored:
             tell_stored(self._plugins, batch.messages)
 

@@ -40,6 +40,8 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
 UNBOUNDED = StoreLimits(1 << 62, 1 << 62)
 OUT_OF_MEMORY = "OOM"
+COPY_BYTES = 100
+"""What a copy of a message weighs in its batch: a batch of BATCH_BYTES is delivered, or queued, in some tens of ms."""
 FULL_PAUSE_S = 0.25  # after the store has refused a commit for want of memory
 LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine
 
@@ -76,6 +78,7 @@ class Committer:
     `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
     `admits_messages()`: whether messages may be stored now; what frees memory does not ask.
+    `copies(topic_name)`: how many subscribers a message has, where that costs something: such a batch is closed earlier.
     `store_limits()`: how much the store keeps at most.
     `peers`: what this node knows of the others; a commit that it knows too little for is prepared anew.
     """
@@ -95,13 +98,16 @@ class Committer:
         now_ms: Callable[[], int],
         admits_messages: Callable[[], bool] = lambda: True,
         store_limits: Callable[[], StoreLimits] = lambda: UNBOUNDED,
+        copies: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._link = link
         self._commit_log = commit_log
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
         self._prepare, self._on_stored = prepare, on_stored
         self._on_congestion, self._admits_messages, self._store_limits = on_congestion, admits_messages, store_limits
-        self._peers, self._now_ms = peers, now_ms
+        self._peers, self._now_ms, self._copies = peers, now_ms, copies
+        self.added = 0
+        """How many messages have been added."""
         self._standing = peers.standing
         self._collecting = Batch()
         self._full: deque[Batch] = deque()
@@ -148,6 +154,9 @@ class Committer:
         batch.add(message, operations)
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
+        self.added += 1
+        if copies := self._copies(message.topic_name):
+            batch.size_bytes += copies * COPY_BYTES
         self._grown(batch, batch.size_bytes - before, is_message=True)
 
     def enqueue(self, queue: Queue, entry: QueueEntry, retained_version: int | None = None) -> None:
@@ -241,6 +250,11 @@ class Committer:
         if self.backlog_bytes > self._backlog_bytes and not self.is_congested:
             self.is_congested = True
             self._on_congestion(True)
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether half of the backlog is taken: who publishes now waits before more is read from it."""
+        return self.backlog_bytes > self._backlog_bytes // 2
 
     async def drain(self) -> None:
         """Return when everything added has been stored."""

@@ -25,6 +25,7 @@ class Connection(ReadingProtocol):
         "_server",
         "_waiting",
         "client",
+        "is_publishing",
         "is_writable",
         "transport",
         "unwritable_since",
@@ -35,6 +36,7 @@ class Connection(ReadingProtocol):
         self._waiting: list[asyncio.Future[None]] = []
         self._is_held = False
         self._is_behind = False
+        self.is_publishing = False  # it has published while the backlog fills: others are read first
         self.client = Client(server.broker, self, server.known_topics, server.receive_buffers)
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
@@ -51,9 +53,12 @@ class Connection(ReadingProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand received bytes to the client. After many, others have their turn before it goes on."""
-        client = self.client
+        client, committer = self.client, self._server.broker.committer
+        added = committer.added
         client.receive(data)
         self.flush()
+        if committer.added != added and committer.is_filling:
+            self._wait_to_publish()
         if len(data) >= SLICE_BYTES or client.protocol.has_rest:
             self._go_on_later()
         if self._waiting:
@@ -95,8 +100,12 @@ class Connection(ReadingProtocol):
         self._is_behind = False
         client = self.client
         if client.protocol.has_rest and self._may_read:
+            committer = self._server.broker.committer
+            added = committer.added
             client.read_rest()
             self.flush()
+            if committer.added != added and committer.is_filling:
+                self._wait_to_publish()
             if client.protocol.has_rest:
                 self._go_on_later()
                 return
@@ -104,6 +113,17 @@ class Connection(ReadingProtocol):
             self.resume_reading()
         elif not client.protocol.has_rest:
             self._server.disconnected(self)
+
+    def _wait_to_publish(self) -> None:
+        self.is_publishing = True
+        self.pause_reading()
+        self._server.publishers.append(self)
+
+    def go_on_publishing(self) -> None:
+        """Read on: the backlog has room again."""
+        self.is_publishing = False
+        self.client.protocol.last_received = self._server.broker.monotonic()
+        self.resume_reading()
 
     # --- called by the client
 
@@ -195,4 +215,4 @@ class Connection(ReadingProtocol):
 
     @property
     def _may_read(self) -> bool:
-        return not self._is_held and self._server.is_reading
+        return not self._is_held and not self.is_publishing and self._server.is_reading

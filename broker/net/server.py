@@ -51,6 +51,8 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._dirty: list[Connection] = []
         self.is_reading = True
+        self.publishers: list[Connection] = []
+        """Connections that are not read because they have published while the backlog fills."""
         self._all_closed = asyncio.Event()
 
     async def listen(self, host: str, port: int, *, is_shared: bool = False) -> None:
@@ -114,12 +116,20 @@ class Server:
             else:
                 connection.pause_reading()
 
+    def read_publishers(self) -> None:
+        """Read on from those that publish, where the backlog has room again."""
+        if self.publishers and not self.broker.committer.is_filling:
+            publishers, self.publishers = self.publishers, []
+            for connection in publishers:
+                connection.go_on_publishing()
+
     async def sweep_forever(self) -> None:
         """End what has timed out, about once a second: CONNECT, keep-alive, full buffers, sessions, wills."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now = self.broker.monotonic()
             self.broker.sessions.sweep(now)
+            self.read_publishers()
             for connection in list(self.connections):
                 self._sweep(connection, now)
 
@@ -127,7 +137,12 @@ class Server:
         if connection.unwritable_since + self._send_timeout_s < now:
             self.broker.counters.slow_clients_dropped += 1
             connection.abort()
-        elif self.is_reading and connection.client.deadline() < now and not connection.client.is_closing:
+        elif (
+            self.is_reading
+            and not connection.is_publishing
+            and connection.client.deadline() < now
+            and not connection.client.is_closing
+        ):
             # While nothing is read, silence is not the client's fault.
             connection.client.time_out()
 

@@ -141,6 +141,8 @@ class SubscriptionTree(Generic[S]):
         )
         self._shared_answers: BoundedCache[str, tuple[SharedGroup[S], ...]] = BoundedCache(shared_bytes)
         self.count = 0
+        self.widest = 0
+        """The most subscribers that one topic filter or topic name has had."""
         self.group_count = 0
         """How many groups share a filter: where this is 0, `match_shared` need not be called."""
 
@@ -158,6 +160,7 @@ class SubscriptionTree(Generic[S]):
         match = _match(subscriber, options)
         if shared is None:
             is_new = node.add(match)
+            self.widest = max(self.widest, len(node.subscriptions or ()))
             self._answers.clear()
         else:
             group = node.group(shared.group)
@@ -228,6 +231,7 @@ class SubscriptionTree(Generic[S]):
             else:
                 answer, own_bytes = _join(nodes)
                 size_bytes += own_bytes
+                self.widest = max(self.widest, len(answer))
             self._answers.put(topic_name, answer, size_bytes)
         return answer
 

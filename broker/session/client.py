@@ -276,6 +276,8 @@ class Client:
             self.broker.committer.add(message)
         elif qos == 1:
             self.broker.committer.add(message, self, packet.packet_id)
+        elif len(session.received) >= self.broker.limits.receive_maximum and packet.packet_id not in session.received:
+            self.close(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)
         elif session.receive_once(packet.packet_id):
             operations = session.receive_operations(packet.packet_id)
             self.broker.committer.add(message, session, packet.packet_id, operations)

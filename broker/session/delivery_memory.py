@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from broker.session.session import Session
 
 EVICTED_AT_ONCE = 8
+FAILURES_BETWEEN_EVICTIONS = 512
+"""Looking for the largest takes longer than a delivery: where nobody holds more than the others, it is not done each time."""
 
 
 class DeliveryMemory:
@@ -40,6 +42,7 @@ class DeliveryMemory:
         self._disconnect = disconnect
         self.waiting: set[Session] = set()
         self.evicted = 0
+        self._failures = 0
 
     def take(self, session: Session, size_bytes: int) -> bool:
         """Charge a session; False where there is no room."""
@@ -53,13 +56,17 @@ class DeliveryMemory:
         if self.take(session, size_bytes):
             return True
         wanted_bytes = session.held_bytes + size_bytes
-        if wanted_bytes > self._account.limit_bytes // SHARES:
+        self._failures += 1
+        if wanted_bytes > self._account.limit_bytes // SHARES or self._failures % FAILURES_BETWEEN_EVICTIONS != 1:
             return False
         connected = (each for each in self._sessions() if each.attachment is not None and each is not session)
+        evicted = self.evicted
         for largest in heapq.nlargest(EVICTED_AT_ONCE, connected, key=_held_bytes):
             if largest.held_bytes > wanted_bytes:
                 self.evicted += 1
                 self._disconnect(largest, ReasonCode.QUOTA_EXCEEDED)
+        if self.evicted > evicted:
+            self._failures = 0
         return self.take(session, size_bytes)
 
     def adopt(self, session: Session, size_bytes: int) -> None:

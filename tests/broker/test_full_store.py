@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import mqtt_bytes as mqtt
@@ -156,27 +155,61 @@ def test_a_full_store_is_waited_for(start_broker: Callable[..., BrokerProcess], 
     assert "Traceback" not in process.log
 
 
-def test_retained_messages_that_fill_the_store_are_refused_not_lost(
+def test_retained_messages_leave_the_store_its_room(
     start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
 ) -> None:
-    """Nobody sheds what is retained: where that is all there is, publishers wait; raising the limit lets them go on."""
-    process = start_broker(RETAINED_MESSAGES="100000")
+    """They get an eighth of it. What is beyond is stored and acknowledged, but not retained; clearing makes room again."""
+    process = start_broker()
     large = b"x" * 100_000
+
+    def retain(publisher: RawClient, number: int, payload: bytes) -> None:
+        publisher.send(mqtt.publish(5, f"r/{number}", payload, qos=1, retain=True, packet_id=number + 1))
+        publisher.receive(mqtt.PUBACK, deadline_s=DEADLINE_S)
+
     with RawClient(process.host, process.port) as publisher, redis.Redis.from_url(store.url) as client:
         publisher.connect("retainer")
+        many = MAX_BYTES // len(large)
+        for number in range(many):
+            retain(publisher, number, large)
+        kept = client.hlen(schema.RETAINED)
+        assert 0 < kept * len(large) <= MAX_BYTES // 8
+        assert int(client.hget(schema.ACCOUNTS, "retained")) >= kept * len(large)
+        for number in range(many):
+            retain(publisher, number, b"")
+        assert client.hlen(schema.RETAINED) == client.zcard(schema.RETAINED_INDEX) == 0
+        assert int(client.hget(schema.ACCOUNTS, "retained")) == 0
+        retain(publisher, 0, large)
+        assert client.hlen(schema.RETAINED) == 1
+    assert "Traceback" not in process.log
 
-        def is_retained(number: int) -> bool:
-            publisher.send(mqtt.publish(5, f"r/{number}", large, qos=1, retain=True, packet_id=number + 1))
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    publisher.receive(mqtt.PUBACK, deadline_s=2)
-                    return True
-                if "is full" in process.log and retention_state(client).shedding == NOTHING:
-                    return False
 
-        acknowledged = next(number for number in range(2 * MAX_BYTES // len(large)) if not is_retained(number))
-        assert acknowledged == client.hlen(schema.RETAINED) > 0
-        client.config_set("maxmemory", 10 * MAX_BYTES)
+def test_what_frees_memory_goes_on_while_messages_wait(
+    start_broker: Callable[..., BrokerProcess], store: EmbeddedValkey
+) -> None:
+    """CONNECT, UNSUBSCRIBE, acknowledgements and ends of sessions are stored although the store is over its limit."""
+    process = start_broker()
+
+    def client() -> RawClient:
+        return RawClient(process.host, process.port, 4)
+
+    with client() as publisher, redis.Redis.from_url(store.url) as redis_client:
+        with client() as sleeper:
+            sleeper.connect("sleeper", clean=False)
+            sleeper.subscribe(("q", 1))
+        publisher.connect("publisher")
+        publisher.publish("q", b"queued", qos=1)
+        redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] - 1)
+        publisher.send(mqtt.publish(4, "q", b"waits", qos=1, packet_id=9))
+        eventually(lambda: process.log.count("is full") or None, "the store is full", DEADLINE_S)
+        with client() as sleeper:
+            sleeper.connect("sleeper", clean=False)
+            assert sleeper.receive_publish(deadline_s=DEADLINE_S).payload == b"queued"
+            eventually(lambda: not redis_client.xlen(schema.queue("sleeper")), "the queue is empty", DEADLINE_S)
+            sleeper.unsubscribe("q")
+        with client() as sleeper:
+            sleeper.connect("sleeper", clean=True)
+            eventually(lambda: not redis_client.exists(schema.session("sleeper")), "the session ended", DEADLINE_S)
+        publisher.expect_nothing(0.1)
+        redis_client.config_set("maxmemory", 10 * MAX_BYTES)
         publisher.receive(mqtt.PUBACK, deadline_s=DEADLINE_S)
-        assert client.hlen(schema.RETAINED) == acknowledged + 1
     assert "Traceback" not in process.log

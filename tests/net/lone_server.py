@@ -42,8 +42,8 @@ class Presence:
 class InstantCommitter:
     """Stores at once; `messages` is what it was given."""
 
-    is_store_failing = False
-    dropped = 0
+    is_store_failing = is_filling = False
+    dropped = added = 0
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
