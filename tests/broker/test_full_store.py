@@ -198,7 +198,7 @@ def test_what_frees_memory_goes_on_while_messages_wait(
             sleeper.subscribe(("q", 1))
         publisher.connect("publisher")
         publisher.publish("q", b"queued", qos=1)
-        redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] - 1)
+        redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] // 2)
         publisher.send(mqtt.publish(4, "q", b"waits", qos=1, packet_id=9))
         eventually(lambda: process.log.count("is full") or None, "the store is full", DEADLINE_S)
         with client() as sleeper:

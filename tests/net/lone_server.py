@@ -42,7 +42,7 @@ class Presence:
 class InstantCommitter:
     """Stores at once; `messages` is what it was given."""
 
-    is_store_failing = is_filling = False
+    is_store_failing = is_filling = is_holding = False
     dropped = added = 0
 
     def __init__(self) -> None:
