@@ -130,6 +130,7 @@ class Committer:
         self.backlog_bytes = 0
         self.is_congested = False
         self.is_store_failing = False
+        self.refusal = ""  # what the store said to the commit under way, where it refuses it
         self.commits = 0
         self.refused_retained = 0
         self.dropped = 0  # QoS 0 while the store fails, and what was too old in a session's queue
@@ -415,7 +416,7 @@ class Committer:
             self._is_freeing = True  # it may be stored already: only the same number, once more, can tell
         if not self.is_store_failing:
             log.warning("The store refuses to store: %s. Nothing is acknowledged meanwhile; trying again.", reason)
-        self.is_store_failing = True
+        self.is_store_failing, self.refusal = True, reason
         if reason.startswith("NOSCRIPT"):
             self._link.break_connection()  # the next connection loads the script again
             return
@@ -443,7 +444,7 @@ class Committer:
         self._is_unknown = False
         self._retry_s = FIRST_RETRY_S
         if self.is_store_failing:
-            self.is_store_failing = False
+            self.is_store_failing, self.refusal = False, ""
             log.info("The store accepts messages again.")
         self.commits += 1
         self.backlog_bytes -= batch.size_bytes + batch.routed_bytes
