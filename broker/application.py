@@ -200,6 +200,7 @@ class Application:
             self._server,
             self._room,
             self._bounds,
+            self._membership.refusal,
             lambda: self._lag.ms,
             self._started_ms,
             partial(cluster_totals, self._new_client(), wall_ms),

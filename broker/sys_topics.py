@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from broker.bounds import Bounds
+    from broker.cluster.store_refusal import StoreRefusal
     from broker.commit.committer import Committer
     from broker.commit.room import Room
     from broker.net.server import Server
@@ -46,6 +47,7 @@ class SysTopics:
         server: Server,
         room: Room,
         bounds: Bounds,
+        refusal: StoreRefusal,
         lag_ms: Callable[[], int],
         started_ms: int,
         cluster_totals: Callable[[], Awaitable[dict[str, int]]],
@@ -55,6 +57,7 @@ class SysTopics:
         self._server = server
         self._room = room
         self._bounds = bounds
+        self._refusal = refusal
         self._lag_ms = lag_ms
         self._started_ms = started_ms
         self._cluster_totals = cluster_totals
@@ -97,6 +100,8 @@ class SysTopics:
     def _store_state(self) -> str:
         if self._room.is_full:
             return "full: nothing is acknowledged until there is room"
+        if refusal := self._refusal.reason or self._committer.refusal.partition(" script: ")[0]:
+            return f"not accepting: {refusal}"
         if self._committer.is_store_failing:
             return "failing: nothing is acknowledged until it stores again"
         return "ok"

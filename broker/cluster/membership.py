@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import hiredis
 
+from broker.cluster.store_refusal import StoreRefusal
 from store import cluster, schema
 from store.cluster import ADOPT, ADOPTING_MS, BEAT, BURY, Inboxed, InboxEntry, StoredWill
 from store.commit_log import Change, Committed, Outdated, Standing
@@ -104,6 +105,7 @@ class Membership:
         self._inbox_position = b"0-1"
         self._taken = asyncio.Event()
         self.has_joined = asyncio.Event()
+        self.refusal = StoreRefusal()
 
     # --- what commits ask
 
@@ -201,10 +203,16 @@ class Membership:
             try:
                 await work()
             except (LinkDownError, hiredis.HiredisError) as error:
-                log.warning("The store did not let this node take part: %s; trying again.", error)
+                self._not_done(error)
                 await asyncio.sleep(RETRY_S)
             else:
                 return
+
+    def _not_done(self, error: Exception) -> None:
+        if isinstance(error, LinkDownError):  # the link logs that
+            log.debug("The store was lost: %s", error)
+        else:
+            self.refusal.refused(error)
 
     async def _join(self) -> None:
         beat = cluster.beat_command(self._node_id, int(self._timeout_s * 1000))
@@ -252,12 +260,13 @@ class Membership:
             try:
                 await self._beat()
             except (LinkDownError, hiredis.HiredisError) as error:
-                log.debug("No heartbeat: %s", error)
+                self._not_done(error)
                 await self._link.wait_up()
             await asyncio.sleep(self._beat_s)
 
     async def _beat(self) -> None:
         (answer,) = await self._link.call(cluster.beat_command(self._node_id, int(self._timeout_s * 1000)))
+        self.refusal.accepted()
         is_member, silent, dead, members = answer
         self.has_others = members > 1
         now = asyncio.get_running_loop().time()
