@@ -1,46 +1,52 @@
-"""One socket and its client: bytes in, joined writes out, back-pressure both ways. Decides nothing about MQTT."""
+"""One socket and its client: bytes in, joined writes out, back-pressure both ways. Decides nothing about MQTT.
+
+What is to be sent goes to the transport until that holds TRANSPORT_BYTES, then waits in a queue. Up to `send_buffer_bytes` of
+both, the client may be sent more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from broker.net.layer import Layer
 from broker.net.reading import ReadingProtocol
+from broker.net.send_queue import JOINED_BYTES, SendQueue
 from broker.protocol.connection import SLICE_BYTES
 from broker.session.client import Client
+from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from broker.net.server import Server
     from broker.protocol.receive_buffer import ReceiveBuffers
 
+NEVER = float("inf")
 LINGER_S = 5.0
+TRANSPORT_BYTES = 256 * 1024
+TIGHT_BYTES = 16 * 1024  # for a connection that lags while all send buffers together are full
 
 
 class Connection(ReadingProtocol):
     """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
 
     __slots__ = (
-        "_is_behind",
-        "_is_held",
-        "_server",
-        "_waiting",
-        "client",
-        "is_publishing",
-        "is_writable",
-        "transport",
-        "unwritable_since",
-    )
+        "_is_behind", "_is_closing", "_is_held", "_is_tight", "_queue", "_server", "_shared_bytes", "_waiting", "blocked_since",
+        "client", "is_publishing", "is_writable", "transport", "unwritable_since",
+    )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._waiting: list[asyncio.Future[None]] = []
         self._is_held = False
-        self._is_behind = False
+        self._is_behind = self._is_closing = self._is_tight = False
         self.is_publishing = False  # it has published while the backlog fills: others are read first
+        self._queue: SendQueue | None = None
+        self._shared_bytes = 0  # of others' payloads, in the transport
+        self.blocked_since = NEVER
         self.client = Client(server.broker, self, server.known_topics, server.receive_buffers)
         self.transport: asyncio.Transport | None = None
         self.is_writable = True
-        self.unwritable_since = float("inf")
+        self.unwritable_since = NEVER
 
     # --- called by the event loop
 
@@ -48,7 +54,7 @@ class Connection(ReadingProtocol):
         """Take the socket, or close it at once where there are too many."""
         self.transport = transport  # type: ignore[assignment]  # a stream transport: the server listens on TCP
         assert self.transport is not None  # noqa: S101
-        self.transport.set_write_buffer_limits(high=self._server.send_buffer_bytes)
+        self.transport.set_write_buffer_limits(high=min(TRANSPORT_BYTES, self._server.send_buffer_bytes))
         self._server.connected(self)
 
     def data_received(self, data: bytes) -> None:
@@ -65,21 +71,36 @@ class Connection(ReadingProtocol):
             self._wake_waiting()
 
     def pause_writing(self) -> None:
-        """The socket's buffer is full: QoS 0 is dropped, QoS 1 and 2 queue until it has room."""
-        self.is_writable = False
-        self.unwritable_since = self._server.broker.monotonic()
+        """The transport has enough: what comes now is queued."""
+        self.blocked_since = self._server.broker.monotonic()
+        self._server.send_buffers.blocked(self)
+        self._judge_writable()
 
     def resume_writing(self) -> None:
-        """The socket's buffer has room again."""
-        self.is_writable = True
-        self.unwritable_since = float("inf")
-        self.client.can_write()
+        """The transport has room again."""
+        self.blocked_since = NEVER
+        self._shared_bytes = 0
+        self._pump()
+        self._judge_writable()
         self._wake_waiting()
+
+    def _judge_writable(self) -> None:
+        """QoS 0 is dropped, QoS 1 and 2 queue, while too much waits to be sent."""
+        is_blocked, queued_bytes = self.blocked_since != NEVER, self._queue.size_bytes if self._queue else 0
+        most_bytes = 0 if self._is_tight else max(0, self._server.send_buffer_bytes - TRANSPORT_BYTES)
+        if self.is_writable and is_blocked and queued_bytes >= most_bytes:
+            self.is_writable = False
+            self.unwritable_since = self.blocked_since
+        elif not self.is_writable and (queued_bytes < most_bytes // 4 or not (is_blocked or queued_bytes)):
+            self.is_writable = True
+            self.unwritable_since = NEVER
+            self.client.can_write()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  why it ended changes nothing
         """Forget the socket, once what it brought is acted on."""
-        self.transport = None
-        self.unwritable_since = float("inf")
+        self.transport = self._queue = None
+        self.unwritable_since = self.blocked_since = NEVER
+        self._server.send_buffers.forget(self)
         self.client.connection_lost()
         for waiting in self._waiting:
             waiting.cancel()
@@ -131,14 +152,41 @@ class Connection(ReadingProtocol):
         """Have the client's output sent at the end of this loop turn."""
         self._server.wake(self)
 
-    def flush(self) -> None:
-        """Send the client's output in one write."""
+    def flush(self) -> int:
+        """Send the client's output: in one write, or queued where the transport has enough. Return its size in bytes."""
         output = self.client.protocol.output
-        if output:
+        if not output:
+            return 0
+        size_bytes = len(output[0]) if len(output) == 1 else sum(map(len, output))
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            output.clear()
+        elif size_bytes <= JOINED_BYTES and self._queue is None and self.blocked_since == NEVER:
             data = output[0] if len(output) == 1 else b"".join(output)
             output.clear()
-            if self.transport is not None and not self.transport.is_closing():
-                self.transport.write(data)
+            transport.write(data)
+        else:
+            if self._queue is None:
+                self._queue = SendQueue()
+            self._queue.put(output)
+            output.clear()
+            self._pump()
+            self._judge_writable()
+        return size_bytes
+
+    def _pump(self) -> None:
+        """Give the transport what is queued, until it has enough."""
+        part_bytes = TIGHT_BYTES if self._is_tight else JOINED_BYTES
+        while self._queue is not None and self.blocked_since == NEVER and self.transport is not None:
+            if not self._queue.size_bytes:
+                self._queue = None
+                break
+            piece = self._queue.take(part_bytes)
+            if isinstance(piece, memoryview) and not isinstance(self.transport, Layer):  # a layer copies
+                self._shared_bytes += len(piece)
+            self.transport.write(piece)
+        if self._is_closing and self._queue is None:
+            self._close_transport()
 
     def close(self) -> None:
         """Send the output, then close; a peer that does not take it in time is cut off."""
@@ -147,11 +195,22 @@ class Connection(ReadingProtocol):
             self._server.disconnected(self)
             self.client.connection_lost()
             return
-        if self.client.protocol.has_told_of_fault and self.transport.can_write_eof():
-            self._let_read_why(self.transport)
+        self._is_closing = True
+        if self._queue is None:
+            self._close_transport()
         else:
-            self.transport.close()
-            if self.transport is not None and self.transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(LINGER_S, self.abort)
+
+    def _close_transport(self) -> None:
+        self._is_closing = False
+        transport = self.transport
+        if transport is None:
+            return
+        if self.client.protocol.has_told_of_fault and transport.can_write_eof():
+            self._let_read_why(transport)
+        else:
+            transport.close()
+            if self.transport is not None and transport.get_write_buffer_size():
                 asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def _let_read_why(self, transport: asyncio.Transport) -> None:
@@ -198,6 +257,47 @@ class Connection(ReadingProtocol):
         return self._server.receive_buffers
 
     # --- called by the server
+
+    def count_unsent(self, shared: dict[int, int]) -> int:
+        """Return how many bytes of its own wait to be sent; add the payloads that others send too to `shared`, by identity."""
+        if self.transport is None:
+            return 0
+        own_bytes = max(0, self.transport.get_write_buffer_size() - self._shared_bytes)
+        if self._queue is not None:
+            own_bytes += self._queue.own_bytes
+            self._queue.count_shared(shared)
+        return own_bytes
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the transport has enough for now."""
+        return self.blocked_since != NEVER
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether its socket has not taken everything."""
+        return self._queue is not None or self.blocked_since != NEVER
+
+    def tighten(self) -> None:
+        """Take little more to send until what waits is sent: all send buffers together are full."""
+        self._set_tight(is_tight=True)
+
+    def loosen(self) -> None:
+        """Take as much to send as usual."""
+        self._set_tight(is_tight=False)
+
+    def _set_tight(self, *, is_tight: bool) -> None:
+        self._is_tight = is_tight
+        if self.transport is not None and not self.transport.is_closing():
+            high_bytes = min(TIGHT_BYTES if is_tight else TRANSPORT_BYTES, self._server.send_buffer_bytes)
+            self.transport.set_write_buffer_limits(high=high_bytes)
+            self._judge_writable()
+
+    def disconnect_slow(self) -> None:
+        """Disconnect a client that does not read; that it is told is more than it would take."""
+        self._server.broker.counters.slow_clients_dropped += 1
+        self.client.close(ReasonCode.QUOTA_EXCEEDED)
+        self.abort()
 
     def pause_reading(self) -> None:
         """Read nothing more: the peer's own buffers fill and it slows down."""

@@ -68,6 +68,10 @@ class Layer(asyncio.Transport, ReadingProtocol):
         """Return how many bytes the socket has not taken yet."""
         return self._below.get_write_buffer_size()
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Have the socket say that it has enough from so many bytes on."""
+        self._below.set_write_buffer_limits(high, low)
+
     def abort(self) -> None:
         """Close without sending anything more."""
         self._below.abort()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from broker.net.connection import Connection
 from broker.net.door import Door
+from broker.net.send_buffers import SendBuffers
 from broker.protocol.fast_publish import KnownTopics
 from broker.protocol.receive_buffer import ReceiveBuffers
 from broker.wire.reason_codes import ReasonCode
@@ -45,6 +46,7 @@ class Server:
         self.known_topics = KnownTopics(broker.plan.topics.limit_bytes // 4)
         self.receive_buffers = ReceiveBuffers(receive_buffer_bytes)
         self.send_buffer_bytes = send_buffer_bytes
+        self.send_buffers = SendBuffers(broker.plan.send_buffers)
         self.connections: set[Connection] = set()
         self._max_connections = max_connections
         self._send_timeout_s = send_timeout_s
@@ -100,10 +102,16 @@ class Server:
         self._dirty.append(connection)
 
     def flush(self) -> None:
-        """Send what every connection has to send, one write each."""
+        """Send what every connection has to send, one write each; of very much, a part in this loop turn."""
         dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()
+        left_bytes = self.send_buffers.round_bytes
+        for number, connection in enumerate(dirty, 1):
+            left_bytes -= connection.flush()
+            if left_bytes < 0 and number < len(dirty):
+                dirty, self._dirty = dirty[:number], dirty[number:]
+                asyncio.get_running_loop().call_soon(self.flush)
+                break
+        self.send_buffers.wrote(dirty, self.send_buffers.round_bytes - left_bytes, self.broker.monotonic())
 
     # --- back-pressure and time
 
@@ -130,6 +138,7 @@ class Server:
             now = self.broker.monotonic()
             self.broker.sessions.sweep(now)
             self.read_publishers()
+            self.send_buffers.measure(now)
             for connection in list(self.connections):
                 self._sweep(connection, now)
 

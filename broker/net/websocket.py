@@ -113,7 +113,7 @@ class WebSocketLayer(Layer):
 
     def _send(self) -> None:
         writes = self._frames.data_to_send()
-        if not self._connection.is_writable:  # a peer that pings and does not read must not fill the buffer
+        if self._connection.is_blocked:  # a peer that pings and does not read must not fill the buffer
             writes = [each for each in writes if each[:1] != PONG]
         if data := b"".join(writes):
             self._below.write(data)

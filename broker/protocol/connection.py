@@ -35,7 +35,7 @@ from broker.wire.subscribe import Subscribe
 from broker.wire.unsubscribe import Unsubscribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
 PINGRESP = b"\xd0\x00"
 SLICE_BYTES, SLICE_PACKETS = 16 * 1024, 400
@@ -98,7 +98,7 @@ class ServerConnection:
         self.last_received = now
         self.client_maximum_packet_bytes = LARGEST_PACKET_BYTES
         self.close_reason: ReasonCode | None = None
-        self.output: list[bytes] = []
+        self.output: list[bytes | memoryview] = []
 
     @property
     def is_closed(self) -> bool:
@@ -305,7 +305,7 @@ class ServerConnection:
 
     # --- what goes out
 
-    def takes(self, data: bytes) -> bool:
+    def takes(self, data: Sized) -> bool:
         """Whether the client takes a packet of this size [v5 MQTT-3.1.2-24]."""
         return len(data) <= self.client_maximum_packet_bytes
 

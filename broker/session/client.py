@@ -146,8 +146,8 @@ class Client:
             log.error("A client's connection is closed because of a fault of the broker.", exc_info=error)
             self.close(ReasonCode.UNSPECIFIED_ERROR)
 
-    def send(self, data: bytes) -> None:
-        """Send one encoded packet."""
+    def send(self, data: bytes | memoryview) -> None:
+        """Send one encoded packet, or a part of it."""
         output = self.protocol.output
         if not output:
             self.network.wake()

@@ -1,6 +1,6 @@
 """The memory that messages on their way to clients take in this process: queued, in flight, read from the store.
 
-Each session charges what it holds. Where the account is full, the sessions that hold most are disconnected, the largest first:
+Each session charges what it holds; a message that many hold counts for each of them, and once for the account. Where the account is full, the sessions that hold most are disconnected, the largest first:
 a client that does not acknowledge pays, and nobody else does. A persistent session loses nothing then: the store has its queue.
 Source of the rule: Redis' client eviction (`maxmemory-clients`).
 """
@@ -44,16 +44,16 @@ class DeliveryMemory:
         self.evicted = 0
         self._failures = 0
 
-    def take(self, session: Session, size_bytes: int) -> bool:
-        """Charge a session; False where there is no room."""
-        if not self._account.charge(size_bytes, session.held_bytes):
+    def take(self, session: Session, size_bytes: int, shared_bytes: int = 0) -> bool:
+        """Charge a session; False where there is no room. `shared_bytes` of it are in memory already."""
+        if not self._account.charge(size_bytes - shared_bytes, session.held_bytes + shared_bytes):
             return False
         session.held_bytes += size_bytes
         return True
 
-    def take_or_evict(self, session: Session, size_bytes: int) -> bool:
+    def take_or_evict(self, session: Session, size_bytes: int, shared_bytes: int = 0) -> bool:
         """Charge a session, where necessary at the cost of those that hold more; False where it is the largest itself."""
-        if self.take(session, size_bytes):
+        if self.take(session, size_bytes, shared_bytes):
             return True
         wanted_bytes = session.held_bytes + size_bytes
         self._failures += 1
@@ -67,22 +67,17 @@ class DeliveryMemory:
                 self._disconnect(largest, ReasonCode.QUOTA_EXCEEDED)
         if self.evicted > evicted:
             self._failures = 0
-        return self.take(session, size_bytes)
+        return self.take(session, size_bytes, shared_bytes)
 
     def adopt(self, session: Session, size_bytes: int) -> None:
         """Charge a session for what is here already."""
         self._account.adopt(size_bytes)
         session.held_bytes += size_bytes
 
-    def refund(self, session: Session, size_bytes: int) -> None:
-        """Give back what a session holds no longer."""
-        self._account.refund(size_bytes)
+    def refund(self, session: Session, size_bytes: int, shared_bytes: int = 0) -> None:
+        """Give back what a session holds no longer. `shared_bytes` of it stay in memory for others."""
+        self._account.refund(size_bytes - shared_bytes)
         session.held_bytes -= size_bytes
-
-    def refund_all(self, session: Session) -> None:
-        """Give back all that a session holds."""
-        self.refund(session, session.held_bytes)
-        self.waiting.discard(session)
 
 
 def _held_bytes(session: Session) -> int:

@@ -109,7 +109,8 @@ class LastingSession(Session):
         self.is_loaded = self._is_loading = False
         self.in_flight.clear()
         self._loaded.clear()
-        self._memory.refund_all(self)
+        self._memory.refund(self, self.held_bytes)
+        self._memory.waiting.discard(self)
 
     def enqueued(self, sequence_number: int | None, entry: QueueEntry, entry_bytes: int) -> None:
         """Take a new entry of the queue, or note that it was refused; None: its number is not known, so look."""
@@ -266,8 +267,8 @@ class LastingSession(Session):
             return
         self.in_flight[packet_id] = delivery
 
-    def _held_by(self, delivery: Delivery) -> int:
-        return delivery.entry_bytes + DELIVERY_BYTES
+    def _let_go(self, delivery: Delivery) -> None:
+        self._memory.refund(self, delivery.entry_bytes + DELIVERY_BYTES)
 
     def _discard(self, loaded: Loaded, *, is_dropped: bool = False) -> None:
         self._memory.refund(self, loaded.entry_bytes + DELIVERY_BYTES)

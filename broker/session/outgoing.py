@@ -16,17 +16,46 @@ NO_PROPERTIES = b"\x00"
 NO_NAME = b"\x00\x00"
 
 
+APART_BYTES = 2 * 1024
+"""A payload that is larger is not copied into each subscriber's packet."""
+
+
+class SplitPacket:
+    """A PUBLISH packet in two parts: the second is the same object for all subscribers."""
+
+    __slots__ = ("head", "payload")
+
+    def __init__(self, head: bytes, payload: memoryview) -> None:
+        self.head = head
+        self.payload = payload
+
+    def __len__(self) -> int:
+        """Return the size of the packet."""
+        return len(self.head) + len(self.payload)
+
+
 class OutgoingPublish:
     """A message and its encodings. `received_at` is on the broker's monotonic clock, in seconds."""
 
-    __slots__ = ("_expires_at", "_for_all", "_topic", "message", "received_at", "size_bytes")
+    __slots__ = (
+        "_expires_at",
+        "_for_all",
+        "_payload_apart",
+        "_topic",
+        "holders",
+        "message",
+        "received_at",
+        "size_bytes",
+    )
 
     def __init__(self, message: Message, received_at: float) -> None:
         topic = message.topic_name.encode()
         self.message = message
         self.received_at = received_at
+        self.holders = 0  # deliveries that keep it in memory
         self._topic = len(topic).to_bytes(2, "big") + topic
-        self._for_all: dict[tuple[bool, bool], bytes] = {}
+        self._for_all: dict[tuple[bool, bool], bytes | SplitPacket] = {}
+        self._payload_apart = memoryview(message.payload) if len(message.payload) > APART_BYTES else None
         self.size_bytes = len(topic) + len(message.payload) + len(message.properties) + 16
         self._expires_at = _expiry(message, received_at)
 
@@ -34,7 +63,7 @@ class OutgoingPublish:
         """Whether its Message Expiry Interval has passed [v5 MQTT-3.3.2-5]."""
         return now >= self._expires_at
 
-    def for_everyone(self, *, is_v5: bool, is_retain: bool) -> bytes:
+    def for_everyone(self, *, is_v5: bool, is_retain: bool) -> bytes | SplitPacket:
         """Return the QoS 0 packet that subscribers without a subscription identifier share, as it is right after receipt."""
         encoded = self._for_all.get((is_v5, is_retain))
         if encoded is None:
@@ -52,7 +81,7 @@ class OutgoingPublish:
         is_dup: bool = False,
         subscription_identifiers: tuple[int, ...] = (),
         topic_alias: TopicAlias | None = None,
-    ) -> bytes:
+    ) -> bytes | SplitPacket:
         """Return the PUBLISH packet for one subscriber; the expiry interval is counted down [v5 MQTT-3.3.2-6]."""
         flags = PacketType.PUBLISH << 4 | is_dup << 3 | qos << 1 | is_retain
         head = NO_NAME if topic_alias is not None and topic_alias.is_defined else self._topic
@@ -61,7 +90,10 @@ class OutgoingPublish:
         if is_v5:
             head += self._properties(now, subscription_identifiers, topic_alias)
         payload = self.message.payload
-        return b"".join((bytes((flags,)), encode_variable_byte_integer(len(head) + len(payload)), head, payload))
+        fixed_header = bytes((flags,)) + encode_variable_byte_integer(len(head) + len(payload))
+        if self._payload_apart is not None:
+            return SplitPacket(fixed_header + head, self._payload_apart)
+        return b"".join((fixed_header, head, payload))
 
     def _properties(
         self, now: float, subscription_identifiers: tuple[int, ...], topic_alias: TopicAlias | None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from broker.session.outgoing import SplitPacket
 from broker.wire.puback import Pubrel
 from broker.wire.reason_codes import FAILURE, ReasonCode
 
@@ -54,8 +55,8 @@ class Attachment(Protocol):
     def acknowledge_publish(self, packet_id: int, qos: int, reason_code: int = 0) -> None:
         """Tell the client that the message it sent is stored."""
 
-    def send(self, data: bytes) -> None:
-        """Send one encoded packet with whatever else this loop turn brings."""
+    def send(self, data: bytes | memoryview) -> None:
+        """Send one encoded packet, or a part of it, with whatever else this loop turn brings."""
 
     def close(self, reason_code: ReasonCode) -> None:
         """Tell the client why where its version can, and close."""
@@ -208,7 +209,7 @@ class Session:
                 self._send_qos0(attachment, delivery, now)
             else:
                 self.counters.messages_dropped += 1
-        elif not self._memory.take_or_evict(self, delivery.publish.size_bytes + DELIVERY_BYTES):
+        elif not self._hold(delivery):
             self.counters.messages_dropped += 1
         elif attachment is not None and attachment.is_writable and not self.queue and len(self.in_flight) < self.window:
             self._send(attachment, delivery, now)
@@ -239,16 +240,39 @@ class Session:
         if self._send_within(attachment, data):
             self.in_flight[packet_id] = delivery
         else:
-            self._memory.refund(self, self._held_by(delivery))
+            self._let_go(delivery)
 
-    def _held_by(self, delivery: Delivery) -> int:
-        return delivery.publish.size_bytes + DELIVERY_BYTES
+    def _hold(self, delivery: Delivery) -> bool:
+        """Charge the memory that a delivery keeps; False where there is none."""
+        publish = delivery.publish
+        shared_bytes = publish.size_bytes if publish.holders else 0
+        if not self._memory.take_or_evict(self, publish.size_bytes + DELIVERY_BYTES, shared_bytes):
+            return False
+        publish.holders += 1
+        return True
 
-    def _send_within(self, attachment: Attachment, data: bytes) -> bool:
+    def _let_go(self, delivery: Delivery) -> None:
+        publish = delivery.publish
+        publish.holders -= 1
+        self._memory.refund(self, publish.size_bytes + DELIVERY_BYTES, publish.size_bytes if publish.holders else 0)
+
+    def forget_deliveries(self) -> None:
+        """Keep nothing that was on its way to the client: the session has ended."""
+        for delivery in (*self.in_flight.values(), *self.queue):
+            self._let_go(delivery)
+        self.in_flight.clear()
+        self.queue.clear()
+        self.queue_bytes = 0
+
+    def _send_within(self, attachment: Attachment, data: bytes | SplitPacket) -> bool:
         if not attachment.protocol.takes(data):
             self.counters.messages_dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
             return False
-        attachment.send(data)
+        if isinstance(data, SplitPacket):
+            attachment.send(data.head)
+            attachment.send(data.payload)
+        else:
+            attachment.send(data)
         self.counters.messages_delivered += 1
         return True
 
@@ -257,7 +281,7 @@ class Session:
         size_bytes = delivery.publish.size_bytes
         if len(self.queue) >= self._limits.queue_messages or self.queue_bytes + size_bytes > self._limits.queue_bytes:
             self.counters.messages_dropped += 1
-            self._memory.refund(self, self._held_by(delivery))
+            self._let_go(delivery)
             return
         delivery.queued_at = now
         self.queue.append(delivery)
@@ -270,7 +294,7 @@ class Session:
 
     def _drop_over(self, now: float) -> None:
         while self.queue and self._is_over(self.queue[0], now):
-            self._memory.refund(self, self._held_by(self._dequeue()))
+            self._let_go(self._dequeue())
             self.counters.messages_dropped += 1
 
     def _is_over(self, delivery: Delivery, now: float) -> bool:
@@ -298,7 +322,7 @@ class Session:
         if delivery.qos != qos or (qos == 2 and not delivery.is_released):
             self._out_of_place()
             return None
-        self._memory.refund(self, self._held_by(delivery))
+        self._let_go(delivery)
         return self.in_flight.pop(packet_id)
 
     def _out_of_place(self) -> None:
@@ -315,7 +339,7 @@ class Session:
             self._out_of_place()
         elif reason_code >= FAILURE:
             if (refused := self.in_flight.pop(packet_id, None)) is not None:
-                self._memory.refund(self, self._held_by(refused))
+                self._let_go(refused)
                 self.send_queued(now)
         else:
             if delivery is not None:
@@ -334,7 +358,9 @@ def stored_options(options: SubscriptionOptions) -> StoredOptions:
     )
 
 
-def encode(attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False) -> bytes:
+def encode(
+    attachment: Attachment, delivery: Delivery, now: float, packet_id: int, *, is_dup: bool = False
+) -> bytes | SplitPacket:
     """Return the PUBLISH packet of a delivery, in its client's version and with a topic alias where it has one."""
     protocol, topic_name = attachment.protocol, delivery.publish.message.topic_name
     publish = partial(

@@ -313,7 +313,7 @@ class Sessions:
             self._drop_subscriptions(session)
             session.attachment = None
             self._sharing.session_ended(session)
-            self.memory.refund_all(session)
+            session.forget_deliveries()
 
     def _mirror(self, session: LastingSession) -> None:
         """Have a session stand in the tree as one that this node does not serve."""
@@ -354,7 +354,7 @@ class Sessions:
         self._plan.clients.refund(SESSION_BYTES)
         if not isinstance(session, LastingSession):
             self._sharing.session_ended(session)
-            self.memory.refund_all(session)
+            session.forget_deliveries()
         else:
             self.lasting -= 1
             session.forget_loaded()

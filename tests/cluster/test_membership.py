@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from broker.accounts import Account
 from broker.cluster.membership import SCRIPTS, Membership
 from broker.cluster.routes import Routes
 from broker.routing.subscription_tree import SubscriptionTree
@@ -23,7 +24,9 @@ async def member(name: str, url: str) -> AsyncIterator[Membership]:
     """Have a node that serves nobody take part; it leaves in order."""
     link, reader = StoreLink(url, SCRIPTS), StoreLink(url)
     membership = Membership(name, link, reader, 5, lambda: None)
-    membership.routes = Routes(name, SubscriptionTree(), lambda _: False, lambda _: None)
+    membership.routes = Routes(
+        name, SubscriptionTree(), lambda _: False, lambda _: None, Account("subscriptions", 1_000_000)
+    )
     tasks = [asyncio.create_task(each.run()) for each in (link, reader, membership)]
     try:
         await asyncio.wait_for(membership.has_joined.wait(), DEADLINE_S)

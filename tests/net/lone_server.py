@@ -55,6 +55,9 @@ class InstantCommitter:
         if publisher is not None:
             publisher.acknowledge_publish(packet_id, message.qos)
 
+    def set_will(self, change: Any) -> None:
+        pass
+
     def operate(self, operations: Iterable[Any], then: Callable[[], None] | None = None) -> None:
         if then is not None:
             then()
