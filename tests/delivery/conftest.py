@@ -12,6 +12,7 @@ from raw import RawClient
 from local.valkey import EmbeddedValkey
 from tests.broker.broker_process import BrokerProcess
 from tests.delivery.holding_proxy import HoldingProxy
+from tests.delivery.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,22 @@ def at(opened: Callable[[BrokerProcess], RawClient]) -> Callable[..., RawClient]
         return client
 
     return connected
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Unix socket of a Valkey for the model, which empties it for each run."""
+    server = EmbeddedValkey(tmp_path_factory.mktemp("model"), options=("--appendonly", "no"))
+    server.start()
+    yield server.url.removeprefix("unix://")
+    server.stop()
+
+
+@pytest.fixture
+def new_model(model_store: str) -> type[Model]:
+    """The state machine, ready to be made."""
+    Model.store_path = model_store
+    return Model
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+"""The model run: any order of what devices, nodes and the store do, judged by a ledger (docs/delivery.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.delivery.model import Model
+
+STEPS = 30
+
+
+def test_what_was_acknowledged_is_delivered(new_model: type[Model], request: pytest.FixtureRequest) -> None:
+    examples = request.config.getoption("--examples", 400)
+    profile = settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(new_model, settings=profile)  # type: ignore[no-untyped-call]
