@@ -328,6 +328,7 @@ class Membership:
 
     async def _read(self) -> None:
         """Wait for changes of the routes, and for something in the inbox: it comes with the next commit."""
+        await self.has_joined.wait()  # else what is read is not applied, and would be read again and again
         inbox = schema.of_node("inbox", self._node_id)
         streams = (inbox, schema.ROUTES, self._inbox_position, f"0-{self.routes.version}")
         self._taken.clear()

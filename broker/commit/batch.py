@@ -268,16 +268,19 @@ class Batch:
             if message.__class__ is WillMessage:
                 self.wills.add(message.client_id)
 
-    def keep_will(self, client_id: str) -> None:
-        """Do not clear a client's will in the store: it has set another one since."""
-        if client_id in self.wills:
-            self.wills.discard(client_id)
-            kept = [
-                index not in self.attached or not is_clear_will(each, client_id)
-                for index, each in enumerate(self.operations)
-            ]
-            self._keep_operations(kept)
-            self.size_bytes = self._weigh()
+    def take_will_changes(self, client_id: str) -> list[Change]:
+        """Take out what removes a client's will from the store with its message."""
+        if client_id not in self.wills:
+            return []
+        self.wills.discard(client_id)
+        kept = [
+            index not in self.attached or not is_clear_will(each, client_id)
+            for index, each in enumerate(self.operations)
+        ]
+        taken = [each for each, stays in zip(self.operations, kept, strict=True) if not stays]
+        self._keep_operations(kept)
+        self.size_bytes = self._weigh()
+        return taken
 
     def owe(self, publisher: Publisher, packet_id: int, message: Message) -> None:
         """Note that `publisher` is to be told once `message`, of QoS 1 or 2, is stored."""

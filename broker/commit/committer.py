@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from broker.commit.batch import Batch, Publisher, Queue
-from store.commit_log import CommitLog, CommitRefusedError, FencedError, Operation, Outdated, StoreLimits
+from store.commit_log import CommitLog, CommitRefusedError, FencedError, Outdated, StoreLimits
 from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
 
@@ -187,13 +187,6 @@ class Committer:
             batch.attach(change)
         self._grown(batch, batch.size_bytes - before)
 
-    def set_will(self, change: Operation) -> None:
-        """Keep a client's will; one of an earlier connection that waits to be published does not remove it."""
-        if self.is_holding:
-            for batch in self._waiting():
-                batch.keep_will(change.client_id)
-        self.operate([change])
-
     def hand_on(self, handed_on: HandedOn) -> None:
         """Give a message that is stored already to a member of a group."""
         batch = self._collecting
@@ -320,11 +313,21 @@ class Committer:
 
     def own(self, change: ClientChange, then: Callable[[], None]) -> None:
         """Serve a client from now on; `then` is called once that is stored."""
+        if self.is_holding:
+            self._clear_waiting_will(change.client_id)
         batch = self._control[-1] if self.is_holding else self._collecting
         before = batch.size_bytes
         batch.own(change.client_id, change)
         batch.operate((), then)
         self._grown(batch, batch.size_bytes - before)
+
+    def _clear_waiting_will(self, client_id: str) -> None:
+        """Remove from the store a will that waits to be published: the connection that begins would publish it as well."""
+        for batch in self._waiting():
+            before = batch.size_bytes
+            changes = batch.take_will_changes(client_id)
+            self.backlog_bytes += batch.size_bytes - before
+            self.operate(changes)
 
     def leave_out(self, client_id: str) -> None:
         """Take what a client sent out of the batches that have not left: another node serves it now.

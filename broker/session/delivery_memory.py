@@ -1,6 +1,7 @@
 """The memory that messages on their way to clients take in this process: queued, in flight, read from the store.
 
-Each session charges what it holds; a message that many hold counts for each of them, and once for the account. Where the account is full, the sessions that hold most are disconnected, the largest first:
+Each session charges what it holds; a message that many hold counts for each of them, and once for the account. Where the
+account is full, the sessions that hold most are disconnected, the largest first:
 a client that does not acknowledge pays, and nobody else does. A persistent session loses nothing then: the store has its queue.
 Source of the rule: Redis' client eviction (`maxmemory-clients`).
 """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker.wire.packet_types import PacketType
 from broker.wire.primitives import encode_variable_byte_integer
-from broker.wire.properties import encode_properties, read_properties
+from broker.wire.properties import encode_properties, read_stored_properties
 
 if TYPE_CHECKING:
     from broker.protocol.topic_aliases import TopicAlias
@@ -102,7 +102,7 @@ class OutgoingPublish:
         is_aging = self._expires_at != float("inf") and now - self.received_at >= 1
         if not subscription_identifiers and not is_aging and topic_alias is None:
             return stored or NO_PROPERTIES
-        properties = _decode(stored)
+        properties = read_stored_properties(stored)
         if is_aging:
             properties["message_expiry_interval"] = max(1, int(self._expires_at - now))
         if subscription_identifiers:
@@ -112,12 +112,8 @@ class OutgoingPublish:
         return encode_properties(properties)
 
 
-def _decode(stored: bytes) -> dict[str, Any]:
-    return dict(read_properties(stored, 0, len(stored), PacketType.PUBLISH)[0]) if stored else {}
-
-
 def _expiry(message: Message, received_at: float) -> float:
     if not message.properties:
         return float("inf")
-    interval = _decode(message.properties).get("message_expiry_interval")
+    interval = read_stored_properties(message.properties).get("message_expiry_interval")
     return float("inf") if interval is None else received_at + interval

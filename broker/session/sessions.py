@@ -137,7 +137,7 @@ class Sessions:
             session.will, session.will_bytes = will, wills.will_bytes(will)
             self._plan.wills.adopt(0 if is_charged else session.will_bytes)
             stored = wills.to_store(session.client_id, will, session.expiry_interval_s)
-            self.backing.committer.set_will(cluster.set_will(self._node_id, session.client_id, stored))
+            self._operate(cluster.set_will(self._node_id, session.client_id, stored))
         elif had is not None:
             self._operate(cluster.clear_will(self._node_id, session.client_id))
 

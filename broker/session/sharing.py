@@ -39,7 +39,7 @@ class Sharing:
         for group in self._broker.tree.match_shared(message.topic_name):
             member = group.choose(_is_ready)
             if member is not None:
-                _give(batch, outbox, index, message, group.shared_filter, member)
+                self._give(batch, outbox, index, message, group.shared_filter, member)
 
     def prepare_handed_on(self, batch: Batch, outbox: Outbox, index: int, handed_on: HandedOn) -> None:
         """Do the same for a message that another member leaves."""
@@ -53,7 +53,21 @@ class Sharing:
         if member is None:
             self._broker.counters.messages_dropped += 1
         else:
-            _give(batch, outbox, index, message, shared_filter, member)
+            self._give(batch, outbox, index, message, shared_filter, member)
+
+    def _give(
+        self, batch: Batch, outbox: Outbox, index: int, message: Message, shared_filter: str, member: Match[Subscriber]
+    ) -> None:
+        subscriber = member.subscriber
+        if subscriber.is_lasting and message.qos and member.qos:
+            entry = _entry(message, member, shared_filter)
+            batch.route_to_queue(cast("Queue", subscriber), entry, encode_entry(entry))
+        elif isinstance(subscriber, RemoteNode):
+            outbox.share(subscriber.node_id, index, shared_filter)
+        elif isinstance(subscriber, Session) and subscriber.attachment is not None:
+            batch.shared.setdefault(index, []).append(SharedDelivery(shared_filter, member))
+        else:  # QoS 0 for a session whose client is away, and nobody else is there
+            self._broker.counters.messages_dropped += 1
 
     def deliver(self, message: Message, deliveries: list[SharedDelivery], now: float) -> None:
         """Send a message to those that `prepare` chose; one that has left meanwhile is replaced."""
@@ -96,18 +110,6 @@ class Sharing:
         delivery = Delivery(publish, qos, is_retain, member.subscription_identifiers)
         delivery.shared_filter = shared_filter
         member.subscriber.deliver(delivery, now)
-
-
-def _give(
-    batch: Batch, outbox: Outbox, index: int, message: Message, shared_filter: str, member: Match[Subscriber]
-) -> None:
-    if member.subscriber.is_lasting and message.qos and member.qos:
-        entry = _entry(message, member, shared_filter)
-        batch.route_to_queue(cast("Queue", member.subscriber), entry, encode_entry(entry))
-    elif isinstance(member.subscriber, RemoteNode):
-        outbox.share(member.subscriber.node_id, index, shared_filter)
-    else:
-        batch.shared.setdefault(index, []).append(SharedDelivery(shared_filter, member))
 
 
 def _is_ready(subscriber: Subscriber) -> bool:

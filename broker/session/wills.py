@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from broker.wire.connect import Will
-from broker.wire.packet_types import PacketType
-from broker.wire.properties import Properties, encode_properties, read_properties
+from broker.wire.properties import Properties, encode_properties, read_stored_properties
 from store.cluster import StoredWill, WillMessage
 from store.model import RETAIN_FLAG
 
@@ -50,10 +49,6 @@ def to_store(client_id: str, will: Will, expiry_interval_s: int, due_ms: int = 0
 def from_store(stored: StoredWill) -> Will:
     """Return a will as its client set it, for the session that it belongs to."""
     message = stored.message
-    properties: Properties = (
-        dict(read_properties(message.properties, 0, len(message.properties), PacketType.PUBLISH)[0])
-        if message.properties
-        else {}
-    )
+    properties = read_stored_properties(message.properties)
     properties["will_delay_interval"] = stored.delay_s
     return Will(message.topic_name, message.payload, message.qos, message.is_retain, properties)

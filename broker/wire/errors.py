@@ -44,6 +44,12 @@ class PacketTooLargeError(WireError):
     default_reason_code = ReasonCode.PACKET_TOO_LARGE
 
 
+class QuotaExceededError(WireError):
+    """The packet is well formed and holds more than this server reads at once (v5 §4.13.2)."""
+
+    default_reason_code = ReasonCode.QUOTA_EXCEEDED
+
+
 class UnsupportedProtocolVersionError(WireError):
     """CONNECT names a protocol or a level that is not served [v5 MQTT-3.1.2-2], [v3.1.1 MQTT-3.1.2-2]."""
 

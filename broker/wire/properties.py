@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from broker.wire.errors import MalformedPacketError, ProtocolViolationError
+from broker.wire.errors import MalformedPacketError, PacketTooLargeError, ProtocolViolationError, QuotaExceededError
 from broker.wire.packet_types import PacketType
 from broker.wire.primitives import (
     encode_binary_data,
@@ -138,6 +138,11 @@ TABLE: Final[tuple[Property, ...]] = (
     Property(0x2A, "shared_subscription_available", _BYTE, _in(_CONNACK), is_allowed=_is_flag),
 )
 
+MOST_BYTES: Final = 192 * 1024
+"""Of a packet's properties: the three longest texts that a message can have fit. MQTT names no bound (v5 §2.2.2)."""
+MOST_PROPERTIES: Final = 1000
+"""In one packet: each costs a microsecond and up to 200 bytes, however short it is."""
+
 _BY_IDENTIFIER: Final = {row.identifier: row for row in TABLE}
 _BY_NAME: Final = {row.name: row for row in TABLE}
 
@@ -151,7 +156,8 @@ def read_properties(buffer: bytes, position: int, end: int, place: PropertyPlace
     """Read the properties of a packet or a will, their length in front.
 
     Raises MalformedPacketError for a property that is unknown or incomplete, ProtocolViolationError for one that comes
-    twice or has a value that is not allowed; one or the other for one that is not allowed at `place` (§2.2.2.2).
+    twice or has a value that is not allowed; one or the other for one that is not allowed at `place` (§2.2.2.2);
+    PacketTooLargeError and QuotaExceededError for more of them than is read.
     """
     if position < end and buffer[position] == 0:
         return {}, position + 1  # the usual PUBLISH
@@ -159,12 +165,29 @@ def read_properties(buffer: bytes, position: int, end: int, place: PropertyPlace
     after = position + length
     if after > end:
         raise MalformedPacketError("the Property Length reaches past the packet (§2.2.2.1)")
+    if length > MOST_BYTES:
+        raise PacketTooLargeError(f"{length} bytes of properties in one packet; at most {MOST_BYTES} are accepted")
+    return _read(buffer, position, after, place, MOST_PROPERTIES), after
+
+
+def read_stored_properties(stored: bytes) -> Properties:
+    """Read the properties of a message as they were accepted once, however many: `encode_properties` made them."""
+    if not stored:
+        return {}
+    _, position = read_variable_byte_integer(stored, 0, len(stored))
+    return _read(stored, position, len(stored), _PUBLISH, len(stored))
+
+
+def _read(buffer: bytes, position: int, after: int, place: PropertyPlace, most: int) -> Properties:
     properties: Properties = {}
     while position < after:
         row, position = _read_identifier(buffer, position, after)
         value, position = row.codec[0](buffer, position, after)
         _keep(properties, row, value, place)
-    return properties, position
+        most -= 1
+        if most < 0:
+            raise QuotaExceededError(f"more than {MOST_PROPERTIES} properties in one packet")
+    return properties
 
 
 def _read_identifier(buffer: bytes, position: int, end: int) -> tuple[Property, int]:

@@ -13,7 +13,7 @@ from broker.wire.framing import frame
 from broker.wire.packet_types import PacketType, ProtocolVersion, first_byte
 from broker.wire.primitives import encode_utf8_string, read_byte, read_packet_id
 from broker.wire.properties import Properties, encode_properties, read_properties
-from broker.wire.topic_filter import read_topic_filter
+from broker.wire.topic_filter import check_filter_count, read_topic_filter
 
 _QOS_MASK, _NO_LOCAL_FLAG, _RETAIN_AS_PUBLISHED_FLAG, _RETAIN_HANDLING_SHIFT = 0x03, 0x04, 0x08, 4
 _RESERVED_BITS: Final = {ProtocolVersion.V3_1: 0x00, ProtocolVersion.V3_1_1: 0xFC, ProtocolVersion.V5: 0xC0}
@@ -59,6 +59,7 @@ class Subscribe:
             topic_filter, position = read_topic_filter(body, position, end)
             options, position = read_byte(body, position, end)
             subscriptions.append(_subscription(topic_filter, options, version))
+            check_filter_count(len(subscriptions))
         return cls(packet_id, subscriptions, properties)
 
     def encode(self, version: ProtocolVersion) -> bytes:

@@ -5,8 +5,19 @@ How many levels it may have, and what makes a shared one valid, is judged in `br
 
 from __future__ import annotations
 
-from broker.wire.errors import MalformedPacketError
+from typing import Final
+
+from broker.wire.errors import MalformedPacketError, QuotaExceededError
 from broker.wire.primitives import read_name
+
+MOST_FILTERS: Final = 5000
+"""Topic filters in one packet. Each costs some microseconds and some hundred bytes, however short it is."""
+
+
+def check_filter_count(count: int) -> None:
+    """Raise QuotaExceededError where one packet has named more topic filters than it may."""
+    if count > MOST_FILTERS:
+        raise QuotaExceededError(f"more than {MOST_FILTERS} topic filters in one packet")
 
 
 def read_topic_filter(buffer: bytes, position: int, end: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from broker.wire.framing import frame
 from broker.wire.packet_types import PacketType, ProtocolVersion, first_byte
 from broker.wire.primitives import encode_utf8_string, read_packet_id
 from broker.wire.properties import Properties, encode_properties, read_properties
-from broker.wire.topic_filter import read_topic_filter
+from broker.wire.topic_filter import check_filter_count, read_topic_filter
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class Unsubscribe:
         while position != end:
             topic_filter, position = read_topic_filter(body, position, end)
             topic_filters.append(topic_filter)
+            check_filter_count(len(topic_filters))
         return cls(packet_id, topic_filters, properties)
 
     def encode(self, version: ProtocolVersion) -> bytes:
