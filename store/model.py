@@ -93,10 +93,11 @@ class DeviceNaming:
     """Tell which device a message belongs to, from its topic name or else its client id.
 
     A pattern is a topic filter in which one level is `{device}`; the first that matches names the device.
-    Answers are remembered for up to `CACHE_SIZE` topics.
+    Answers are remembered for up to `CACHE_SIZE` topics of at most `LONGEST_CACHED` characters.
     """
 
-    CACHE_SIZE = 50_000
+    CACHE_SIZE = 10_000
+    LONGEST_CACHED = 200
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self._patterns = [tuple(pattern.split("/")) for pattern in patterns]
@@ -106,9 +107,11 @@ class DeviceNaming:
         """Return the device's id: 1 to MAX_DEVICE_ID_LENGTH characters."""
         known = self._known.get(topic_name)
         if known is None:
-            if len(self._known) >= self.CACHE_SIZE:
-                self._known.clear()
-            known = self._known[topic_name] = self._match(topic_name)
+            known = self._match(topic_name)
+            if len(topic_name) <= self.LONGEST_CACHED:
+                if len(self._known) >= self.CACHE_SIZE:
+                    self._known.clear()
+                self._known[topic_name] = known
         return known or client_id[:MAX_DEVICE_ID_LENGTH]
 
     def _match(self, topic_name: str) -> str:
