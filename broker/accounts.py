@@ -63,6 +63,32 @@ class Account:
         return self.used_bytes >= self.limit_bytes
 
 
+class Holder:
+    """One holder's part of an account: what it is charged for piece by piece, and gives back in one go."""
+
+    __slots__ = ("_account", "held_bytes")
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self.held_bytes = 0
+
+    def charge(self, size_bytes: int) -> bool:
+        """Take more; False where the account refuses."""
+        if not self._account.charge(size_bytes, self.held_bytes):
+            return False
+        self.held_bytes += size_bytes
+        return True
+
+    def refund(self, size_bytes: int) -> None:
+        """Give a part back."""
+        self._account.refund(size_bytes)
+        self.held_bytes -= size_bytes
+
+    def refund_all(self) -> None:
+        """Give everything back."""
+        self.refund(self.held_bytes)
+
+
 class BoundedCache(Generic[K, V]):
     """Answers that can be found again: forgotten all at once when they take more than `limit_bytes`.
 

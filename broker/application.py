@@ -135,7 +135,7 @@ class Application:
     def _build(self) -> None:
         settings = self._settings
         self._plan = MemoryPlan.of(settings)
-        self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms)
+        self._presence = NodePresence(self._node_id, DeviceNaming(settings.device_topics), wall_ms, self._plan.names)
         self._link = StoreLink(
             settings.redis_url, (COMMIT.source, FREEING_COMMIT.source, *SCRIPTS), on_up=self._link_is_up
         )

@@ -15,11 +15,12 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, ClassVar
 
+from broker.accounts import Account, Holder
 from broker.protocol.fast_publish import KnownTopics, read_publishes
 from broker.protocol.limits import LARGEST_PACKET_BYTES, MAX_CONNECT_BYTES, ConnectionLimits
 from broker.protocol.reason_strings import reason_string
 from broker.protocol.receive_buffer import ReceiveBuffer, ReceiveBuffers
-from broker.protocol.topic_aliases import IncomingTopicAliases, OutgoingTopicAliases
+from broker.protocol.topic_aliases import OUTGOING_BYTES, IncomingTopicAliases, OutgoingTopicAliases
 from broker.wire.codec import Answer, Packet, decode_packet, encode_within
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
@@ -48,6 +49,7 @@ _OUT_OF_PLACE = frozenset(
     (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
 )
 _FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
+NAMES_BYTES = 1024 * 1024  # where no account is given
 _REQUESTS = frozenset((Subscribe, Unsubscribe))
 _BEGIN_OF_V5 = re.compile(rb"\x10[\x80-\xff]{0,3}[\x00-\x7f]\x00\x04MQTT\x05")
 V5 = ProtocolVersion.V5
@@ -75,20 +77,27 @@ class ServerConnection:
     """One network connection. `now` is any clock in seconds that never goes back."""
 
     __slots__ = (
-        "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_opened", "_unread", "_wants_reasons",
+        "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_names", "_opened", "_unread", "_wants_reasons",
         "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases", "output",
         "state", "version",
     )  # fmt: skip
 
     def __init__(
-        self, limits: ConnectionLimits, known_topics: KnownTopics, receive_buffers: ReceiveBuffers, now: float
+        self,
+        limits: ConnectionLimits,
+        known_topics: KnownTopics,
+        receive_buffers: ReceiveBuffers,
+        now: float,
+        names: Holder | None = None,
     ) -> None:
+        """`names`: this connection's part of the account for names, which the caller refunds at its end."""
         self._limits = limits
         self._known_topics = known_topics
         self._opened = now
         self._unread = ReceiveBuffer(receive_buffers)
         self._in_flight: set[int] = set()
-        self._incoming_aliases = IncomingTopicAliases()
+        self._names = names or Holder(Account("names", NAMES_BYTES))
+        self._incoming_aliases: IncomingTopicAliases | None = None
         self._wants_reasons = True
         self.outgoing_aliases: OutgoingTopicAliases | None = None
         self.state = State.EXPECT_CONNECT
@@ -271,7 +280,8 @@ class ServerConnection:
         self.state = State.DECIDING
         self.client_maximum_packet_bytes = packet.properties.get("maximum_packet_size", LARGEST_PACKET_BYTES)
         self._wants_reasons = packet.properties.get("request_problem_information", 1) == 1
-        if alias_maximum := packet.properties.get("topic_alias_maximum", 0):
+        alias_maximum = packet.properties.get("topic_alias_maximum", 0)
+        if alias_maximum and self._names.charge(OUTGOING_BYTES):  # else names are sent as they are
             self.outgoing_aliases = OutgoingTopicAliases(alias_maximum)
         return True
 
@@ -279,7 +289,10 @@ class ServerConnection:
         if packet.properties:
             if "subscription_identifier" in packet.properties:
                 raise ProtocolViolationError("a client's PUBLISH with a subscription identifier [v5 MQTT-3.3.4-6]")
-            self._incoming_aliases.resolve(packet)
+            if "topic_alias" in packet.properties:
+                if self._incoming_aliases is None:
+                    self._incoming_aliases = IncomingTopicAliases(self._names)
+                self._incoming_aliases.resolve(packet)
         if packet.topic_name.count("/") >= self._limits.max_topic_levels:
             raise WireError("a topic name of too many levels", ReasonCode.TOPIC_NAME_INVALID)
         self._known_topics.admit(packet.topic_name)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.protocol.limits import TOPIC_ALIAS_MAXIMUM
-from broker.wire.errors import ProtocolViolationError, WireError
+from broker.wire.errors import ProtocolViolationError, QuotaExceededError, WireError
 from broker.wire.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
+    from broker.accounts import Holder
     from broker.wire.publish import Publish
+
+ENTRY_BYTES = 100  # of a name, besides its string
+LONGEST_BYTES = 400  # as an object: a longer name is sent as it is
+OUTGOING_BYTES = 2 * TOPIC_ALIAS_MAXIMUM * (LONGEST_BYTES + ENTRY_BYTES)
+"""What the names take that the server may define aliases of for one client."""
 
 SHORTEST_NAME = 5
 """A name of fewer characters is not worth an alias, which takes three bytes, or four with a longer Property Length."""
 
 
 class IncomingTopicAliases:
-    """The aliases that the client defines."""
+    """The aliases that the client defines. `names` is charged with their topic names."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_by_number", "_names")
 
-    def __init__(self) -> None:
-        self._names: dict[int, str] = {}
+    def __init__(self, names: Holder) -> None:
+        self._names = names
+        self._by_number: dict[int, str] = {}
 
     def resolve(self, packet: Publish) -> None:
         """Take the alias out of a PUBLISH, its topic name in if it has none. Raises WireError."""
@@ -31,12 +39,26 @@ class IncomingTopicAliases:
             return
         if alias > TOPIC_ALIAS_MAXIMUM:
             raise WireError("a topic alias above the maximum [v5 MQTT-3.3.2-9]", ReasonCode.TOPIC_ALIAS_INVALID)
+        topic_name = self._by_number.get(alias)
         if packet.topic_name:
-            self._names[alias] = packet.topic_name
-        elif alias in self._names:
-            packet.topic_name = self._names[alias]
+            if packet.topic_name != topic_name:
+                self._define(alias, packet.topic_name)
+        elif topic_name is not None:
+            packet.topic_name = topic_name
         else:
             raise ProtocolViolationError("a topic alias that was never set [v5 §3.3.2.3.4]")
+
+    def _define(self, alias: int, topic_name: str) -> None:
+        earlier = self._by_number.pop(alias, None)
+        if earlier is not None:
+            self._names.refund(_size_of(earlier))
+        if not self._names.charge(_size_of(topic_name)):
+            raise QuotaExceededError("more names than the server keeps for its clients")
+        self._by_number[alias] = topic_name
+
+
+def _size_of(topic_name: str) -> int:
+    return sys.getsizeof(topic_name) + ENTRY_BYTES
 
 
 class TopicAlias(NamedTuple):
@@ -67,7 +89,7 @@ class OutgoingTopicAliases:
         if number is not None:
             self._numbers.move_to_end(topic_name)
             return TopicAlias(number, True)
-        if len(topic_name) < SHORTEST_NAME:
+        if len(topic_name) < SHORTEST_NAME or sys.getsizeof(topic_name) > LONGEST_BYTES:
             return None
         if len(self._numbers) < self._maximum or topic_name in self._sent_once:
             return TopicAlias(self._next_number(), False)

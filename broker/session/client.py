@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from broker.accounts import Holder
 from broker.protocol.connection import ServerConnection
 from broker.session.connecting import connect, may_publish
 from broker.session.retained_lookup import RetainedSender
@@ -45,6 +47,9 @@ log = logging.getLogger(__name__)
 
 MOST_LOOKUPS = 1000
 """Subscriptions of one client whose retained messages are still to be sent; beyond it the client is not read."""
+MOST_TOPICS = 1000
+TOPIC_BYTES = 100  # of a topic name that is remembered, besides its string
+NO_TOPICS: set[str] = set()  # of those that have not published yet
 
 
 class Client:
@@ -54,6 +59,7 @@ class Client:
         "_is_accepted",
         "_is_leaving",
         "_is_lost",
+        "_names",
         "_received_ms",
         "_tasks",
         "_topics",
@@ -75,10 +81,11 @@ class Client:
         self.broker = broker
         self.network = network
         self._received_ms = 0
-        self._topics: set[str] = set()
+        self._names = Holder(broker.plan.names)
+        self._topics: set[str] = NO_TOPICS
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_accepted = self._is_lost = False
-        self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic())
+        self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic(), self._names)
         self.session: Session | None = None
         self.retained: RetainedSender | None = None
         self.retained_lookups: set[RetainedLookup] | tuple[()] = ()
@@ -195,6 +202,7 @@ class Client:
 
     def _end(self) -> None:
         self.is_closing = True
+        self._names.refund_all()
         self._tell_plugins_of_end()
         for task in self._tasks:
             task.cancel()
@@ -283,7 +291,10 @@ class Client:
             self.broker.committer.add(message, session, packet.packet_id, operations)
 
     def _first_publish_to(self, topic_name: str) -> None:
-        if len(self._topics) < 1000:
+        """Tell who is asked which devices are connected; again with each message where the name cannot be remembered."""
+        if len(self._topics) < MOST_TOPICS and self._names.charge(sys.getsizeof(topic_name) + TOPIC_BYTES):
+            if not self._topics:
+                self._topics = set()
             self._topics.add(topic_name)
         if self.session is not None:
             self.broker.presence.published(self.session.client_id, topic_name)

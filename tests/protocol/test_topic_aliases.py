@@ -57,3 +57,8 @@ def test_mqtt_3_1_2_26_numbers_stay_within_both_maxima() -> None:
 def test_short_names_are_sent_as_they_are() -> None:
     aliases = OutgoingTopicAliases(10)
     assert [sent(aliases, "a/bc") for _ in range(3)] == [None, None, None]
+
+
+def test_a_long_name_is_sent_as_it_is() -> None:
+    aliases = OutgoingTopicAliases(10)
+    assert [sent(aliases, "plant/" + "x" * 1000) for _ in range(3)] == [None, None, None]
