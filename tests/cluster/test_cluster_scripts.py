@@ -12,7 +12,7 @@ import redis
 from broker.cluster.membership import SCRIPTS
 from store import cluster, schema, session_store
 from store.cluster import InboxEntry, StoredWill
-from store.commit_log import COMMIT, CommitLog, Committed, Enqueue, Outdated, Standing, StoreLimits
+from store.commit_log import COMMIT, CommitLog, Committed, Enqueue, EnqueueRetained, Outdated, Standing, StoreLimits
 from store.model import Message
 from store.session_store import QueueEntry
 
@@ -42,14 +42,20 @@ class StoredNode:
         for command in (*cluster.join_commands(name), cluster.beat_command(name, 5_000)):
             client.execute_command(*command)
 
-    def commit(self, number: int, *changes: Change, read_to: bytes = FIRST) -> Committed | Outdated:
+    def commit(
+        self,
+        number: int,
+        *changes: Change,
+        read_to: bytes = FIRST,
+        limits: StoreLimits = BOUNDS,
+        retained: dict[str, Message | None] | None = None,
+    ) -> Committed | Outdated:
         """Commit changes as a node that knows all of the routes and has lost nobody."""
         standing = Standing(0, int(self._client.get(schema.ROUTES_VERSION) or 0), read_to.decode())
-        self._socket.sendall(self.log.request(number, [], (), list(changes), standing, 1_000, BOUNDS))
-        reader = hiredis.Reader()
-        while (reply := reader.gets()) is False:
-            reader.feed(self._socket.recv(65_536))
-        return self.log.read_replies([reply])
+        self._socket.sendall(
+            self.log.request(number, [], (retained or {}).items(), list(changes), standing, 1_000, limits)
+        )
+        return self.log.read_replies([read_reply(self)])
 
     def adopt(self, dead: StoredNode) -> list[bytes]:
         """Take over all clients of a node that is gone."""
@@ -67,6 +73,13 @@ class StoredNode:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def read_reply(node: StoredNode) -> Any:
+    reader = hiredis.Reader()
+    while (reply := reader.gets()) is False:
+        reader.feed(node._socket.recv(65_536))
+    return reply
 
 
 @pytest.fixture
@@ -166,3 +179,81 @@ def test_what_members_of_groups_were_to_get_is_inherited_with_a_dead_nodes_clien
     handed_on = [each.entry for each in inboxed if each.entry is not None]
     assert handed_on == [InboxEntry([plain, shared], [], [(1, "$share/g/t")])]
     assert last.adopt(dying) == []
+
+
+def test_a_full_inbox_is_counted_and_its_node_is_told(node: Callable[[str], StoredNode]):
+    here, there = node("here"), node("there")
+    sent = numbered(10)
+    one = cluster.deliver("here", InboxEntry([sent[0]]))
+    limits = BOUNDS._replace(inbox_bytes=4 * len(one.entry))
+    there.commit(1, *(cluster.deliver("here", InboxEntry([each])) for each in sent), limits=limits)
+    committed = here.commit(1)
+    assert messages(committed) == sent[:4]
+    assert committed.missed == 6
+    here.commit(2, cluster.read_up_to(committed.inbox), read_to=committed.inbox[-1][0])
+    there.commit(2, one, limits=limits)
+    again = here.commit(3, read_to=committed.inbox[-1][0])
+    assert messages(again) == sent[:1]
+    assert again.missed == 6
+
+
+def test_changes_of_the_routes_have_a_bound_in_bytes(node: Callable[[str], StoredNode], cluster_store: EmbeddedValkey):
+    here, there = node("here"), node("there")
+    limits = BOUNDS._replace(routes_bytes=10_000)
+    filters = [cluster.session_filter("here", "client", f"{number}/" + "x" * 1_000, None) for number in range(50)]
+    here.commit(1, *filters, limits=limits)
+    with redis.Redis(unix_socket_path=cluster_store.url.removeprefix("unix://")) as client:
+        kept = client.xrange(schema.ROUTES)
+        assert 5 <= len(kept) < 10
+        assert int(client.hget(schema.ACCOUNTS, "routes")) == sum(len(fields[b"c"]) for _, fields in kept)
+    there._socket.sendall(there.log.request(1, [], (), [], Standing(0, 0, "0-1"), 1_000, limits))
+    outdated = there.log.read_replies([read_reply(there)])
+    assert isinstance(outdated, Outdated)
+    assert outdated.changes is None  # it reads them all anew
+
+
+def test_queues_of_all_sessions_have_a_bound_and_small_ones_the_last_eighth(
+    node: Callable[[str], StoredNode], cluster_store: EmbeddedValkey
+):
+    here = node("here")
+    limits = BOUNDS._replace(queues_bytes=800_000)
+    large = session_store.encode_entry(QueueEntry(Message("t", "p", 1_000, 1, b"x" * 9_000), 1, False))
+    small = session_store.encode_entry(QueueEntry(MESSAGE, 1, False))
+    with_room = CommitLog("here", is_fsynced=False, **{**LIMITS, "queue_messages": 1_000, "queue_bytes": 10_000_000})
+    here.log = with_room
+    changes = [*session_store.create("large", 60, "a"), *session_store.create("small", 60, "b")]
+    committed = here.commit(1, *changes, *(Enqueue("large", large, 1_000) for _ in range(100)), limits=limits)
+    taken = sum(number > 0 for number in committed.sequence_numbers)
+    assert 700_000 - len(large) < taken * len(large) <= 700_000
+    assert here.commit(2, Enqueue("small", small, 1_000), limits=limits).sequence_numbers == [1]
+    here.commit(3, *cluster.end_session("here", "large"), limits=limits)
+    with redis.Redis(unix_socket_path=cluster_store.url.removeprefix("unix://")) as client:
+        assert int(client.hget(schema.ACCOUNTS, "queues")) == len(small)
+
+
+def test_a_retained_copy_is_queued_only_while_it_is_the_one_that_is_retained(node: Callable[[str], StoredNode]):
+    here = node("here")
+    here.commit(1, *session_store.create("client", 60, "token"), retained={"t": MESSAGE})
+    entry = session_store.encode_entry(QueueEntry(MESSAGE, 1, True))
+    copy = EnqueueRetained("client", entry, 1_000, "t", 1)
+    assert here.commit(2, copy).sequence_numbers == [1]
+    newer = here.commit(3, copy, retained={"t": numbered(1)[0]})
+    assert newer.sequence_numbers == [-2]
+    assert newer.retained_version == 1
+    assert here.commit(4, copy._replace(version=2)).sequence_numbers == [2]
+    assert here.commit(5, copy._replace(version=2), retained={"t": None}).sequence_numbers == [-2]
+
+
+def test_subscriptions_that_were_stored_as_one_list_are_read(cluster_store: EmbeddedValkey):
+    with redis.Redis(unix_socket_path=cluster_store.url.removeprefix("unix://")) as client:
+        client.script_load(session_store.READ_SESSIONS.source)
+        client.hset(
+            schema.session("old"),
+            mapping={"expiry": 60, "subscriptions": '[["a/#",1,false,true,2,7],["b",0,true,false,0,0]]'},
+        )
+        client.zadd(schema.SESSIONS, {"old": 1_000})
+        for _ in range(2):
+            page = client.execute_command(*session_store.read_sessions_command(["old", "nobody"]))
+            (found,) = session_store.sessions_of(["old", "nobody"], page)
+            assert found.subscriptions == {"a/#": (1, False, True, 2, 7), "b": (0, True, False, 0, 0)}
+        assert not client.hexists(schema.session("old"), "subscriptions")
