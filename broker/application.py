@@ -187,7 +187,7 @@ class Application:
             now_ms=wall_ms,
             admits_messages=self._admits_messages,
             store_limits=self._store_limits,
-            copies=self._broker.copies,
+            fan_out=self._broker.tree,
         )
         self._broker.retained = RetainedMessages(self._link)
         self._broker.sessions.backing = Backing(

@@ -119,11 +119,6 @@ class Batch:
         """Whether there is nothing to store."""
         return not (self.messages or self.operations or self.handed_on or self.sent or self.then)
 
-    @property
-    def is_full_of_changes(self) -> bool:
-        """Whether the store has enough to do with its operations."""
-        return len(self.operations) >= MOST_CHANGES
-
     def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes, retained_version: int | None = None) -> None:
         """Put an entry at the end of a session's queue: a retained message only if it is still the one retained."""
         client_id, since_ms, topic_name = queue.client_id, entry.waits_since_ms, entry.message.topic_name
@@ -256,17 +251,20 @@ class Batch:
             self.then.append(then)
             self.size_bytes += CHANGE_BYTES
 
-    def add(self, message: Message, operations: Iterable[Change] = ()) -> None:
-        """Put a message behind the others, and changes that are to be stored with it."""
+    def add(self, message: Message) -> None:
+        """Put a message behind the others."""
         self.messages.append(message)
         self.size_bytes += _size_of(message)
         if message.is_retain:
             # [v5 MQTT-3.3.1-5] the last one stays; [v5 MQTT-3.3.1-6] an empty payload clears.
             self.retained[message.topic_name] = message if message.payload else None
+
+    def attach_to(self, message: Message, operations: Iterable[Change]) -> None:
+        """Add changes that have to be stored with a message."""
         for change in operations:
             self.attach(change)
-            if message.__class__ is WillMessage:
-                self.wills.add(message.client_id)
+        if message.__class__ is WillMessage:
+            self.wills.add(message.client_id)
 
     def take_will_changes(self, client_id: str) -> list[Change]:
         """Take out what removes a client's will from the store with its message."""

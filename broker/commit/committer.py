@@ -22,13 +22,13 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from broker.commit.batch import Batch, Publisher, Queue
+from broker.commit.batch import MOST_CHANGES, Batch, Publisher, Queue
 from store.commit_log import CommitLog, CommitRefusedError, FencedError, Outdated, StoreLimits
 from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 
     from broker.commit.batch import HandedOn
     from store.commit_log import Change, ClientChange, Committed, Standing
@@ -40,10 +40,28 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 HOLD_CHECK_S = 0.01
 UNBOUNDED = StoreLimits(1 << 62, 1 << 62)
 OUT_OF_MEMORY = "OOM"
+FEW_COPIES = 16
 COPY_BYTES = 100
 """What a copy of a message weighs in its batch: a batch of BATCH_BYTES is delivered, or queued, in some tens of ms."""
 FULL_PAUSE_S = 0.25  # after the store has refused a commit for want of memory
 LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine
+
+
+class FanOut(Protocol):
+    """Who is subscribed to what, as far as commits care."""
+
+    widest: int
+    """No topic name has more subscribers."""
+
+    def match(self, topic_name: str) -> Sized:
+        """Return the subscribers of a topic name."""
+
+
+class _NoFanOut:
+    widest = 0
+
+    def match(self, topic_name: str) -> Sized:  # noqa: ARG002  nobody is subscribed to anything
+        return ()
 
 
 class Peers(Protocol):
@@ -78,7 +96,7 @@ class Committer:
     `on_stored(batch, sequence_numbers)` is called in commit order with every batch once it is stored.
     `on_congestion(is_congested)` is called when the backlog crosses its bound either way.
     `admits_messages()`: whether messages may be stored now; what frees memory does not ask.
-    `copies(topic_name)`: how many subscribers a message has, where that costs something: such a batch is closed earlier.
+    `fan_out`: tells how many copies a message has; a batch with many is closed earlier.
     `store_limits()`: how much the store keeps at most.
     `peers`: what this node knows of the others; a commit that it knows too little for is prepared anew.
     """
@@ -98,14 +116,15 @@ class Committer:
         now_ms: Callable[[], int],
         admits_messages: Callable[[], bool] = lambda: True,
         store_limits: Callable[[], StoreLimits] = lambda: UNBOUNDED,
-        copies: Callable[[str], int] = lambda _: 0,
+        fan_out: FanOut | None = None,
     ) -> None:
         self._link = link
         self._commit_log = commit_log
         self._batch_messages, self._batch_bytes, self._backlog_bytes = batch_messages, batch_bytes, backlog_bytes
         self._prepare, self._on_stored = prepare, on_stored
         self._on_congestion, self._admits_messages, self._store_limits = on_congestion, admits_messages, store_limits
-        self._peers, self._now_ms, self._copies = peers, now_ms, copies
+        self._peers, self._now_ms = peers, now_ms
+        self._fan_out = fan_out if fan_out is not None else _NoFanOut()
         self.added = 0
         """How many messages have been added."""
         self._standing = peers.standing
@@ -140,7 +159,7 @@ class Committer:
         message: Message,
         publisher: Publisher | None = None,
         packet_id: int = 0,
-        operations: Iterable[Change] = (),
+        operations: Collection[Change] = (),
     ) -> None:
         """Put a message into the batch that collects; `publisher` is acknowledged once it is stored, with `operations`.
 
@@ -152,12 +171,14 @@ class Committer:
             return
         batch = self._collecting
         before = batch.size_bytes
-        batch.add(message, operations)
+        batch.add(message)
         if publisher is not None:
             batch.owe(publisher, packet_id, message)
+        if operations:
+            batch.attach_to(message, operations)
         self.added += 1
-        if copies := self._copies(message.topic_name):
-            batch.size_bytes += copies * COPY_BYTES
+        if self._fan_out.widest > FEW_COPIES:
+            batch.size_bytes += COPY_BYTES * len(self._fan_out.match(message.topic_name))
         self._grown(batch, batch.size_bytes - before, is_message=True)
 
     def enqueue(self, queue: Queue, entry: QueueEntry, retained_version: int | None = None) -> None:
@@ -224,7 +245,7 @@ class Committer:
         is_full = (
             len(batch.messages) >= self._batch_messages
             or batch.size_bytes >= self._batch_bytes
-            or batch.is_full_of_changes
+            or len(batch.operations) >= MOST_CHANGES
         )
         if is_full and batch is self._control[-1]:
             self._control.append(Batch())
@@ -289,7 +310,7 @@ class Committer:
             control = batch.take_control()
             self.backlog_bytes += batch.size_bytes - before + control.size_bytes
             self._control[-1].join(control)
-            if control.is_full_of_changes:
+            if len(control.operations) >= MOST_CHANGES:
                 self._control.append(Batch())
         self._full = deque(batch for batch in self._full if not batch.is_empty)
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FEW_COPIES = 16
 NO_SUBSCRIBERS = ReasonCode.NO_MATCHING_SUBSCRIBERS
 
 
@@ -122,14 +121,6 @@ class MessageBroker:
         self.plugins: PluginHost | None = None
         self.committer: Committer
         self.retained: RetainedMessages
-
-    def copies(self, topic_name: str) -> int:
-        """Return how many copies of a message are delivered or queued, where there may be many."""
-        tree = self.tree
-        if tree.widest <= FEW_COPIES:
-            return 0
-        copies = len(tree.match(topic_name))
-        return copies if copies > FEW_COPIES else 0
 
     # --- a batch leaves, and has been stored
 
