@@ -34,6 +34,13 @@ class Publisher(Protocol):
         """Answer the PUBLISH with this packet identifier: PUBACK for QoS 1, PUBREC for QoS 2."""
 
 
+class Reader(Protocol):
+    """A connection that is told when what it has brought is stored."""
+
+    def stored(self, size_bytes: int) -> None:
+        """So much of what it has brought is stored."""
+
+
 class Queue(Protocol):
     """A session whose queue is in the store."""
 
@@ -66,6 +73,7 @@ class Batch:
     `handed_on` leaves with the batch but is stored already. `attached`: places of operations that belong to its messages; the
     others may leave before the messages do (`take_control`).
     `owned`: clients that this node serves from somewhere in the batch on: how many messages and operations were before.
+    `readers`: which connections are told, and of how many bytes, once everything up to here is stored.
     The rest is found when the batch leaves (`clear_routing`, then anew): `routed` and `routed_entries` are what its
     messages put into queues and inboxes; `shared`: by a message's index, who gets it of those who share it. Indices behind
     the last message's are those of what is handed on.
@@ -80,6 +88,7 @@ class Batch:
         "owned",
         "pubacks",
         "pubrecs",
+        "readers",
         "retained",
         "routed",
         "routed_bytes",
@@ -103,6 +112,7 @@ class Batch:
         self.owned: dict[str, tuple[int, int]] = {}
         self.sent: dict[str, int] = {}
         self.then: list[Callable[[], None]] = []
+        self.readers: list[tuple[Reader, int]] = []
         self.wills: set[str] = set()  # clients whose will is published here
         self.size_bytes = 0
         self.clear_routing()
@@ -118,6 +128,12 @@ class Batch:
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
         return not (self.messages or self.operations or self.handed_on or self.sent or self.then)
+
+    def notify_readers(self) -> None:
+        """Tell the connections; once."""
+        readers, self.readers = self.readers, []
+        for reader, size_bytes in readers:
+            reader.stored(size_bytes)
 
     def enqueue(self, queue: Queue, entry: QueueEntry, encoded: bytes, retained_version: int | None = None) -> None:
         """Put an entry at the end of a session's queue: a retained message only if it is still the one retained."""

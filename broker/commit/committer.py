@@ -22,7 +22,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from broker.commit.batch import MOST_CHANGES, Batch, Publisher, Queue
+from broker.commit.batch import MOST_CHANGES, Batch, Publisher, Queue, Reader
 from store.commit_log import CommitLog, CommitRefusedError, FencedError, Outdated, StoreLimits
 from store.link import LinkDownError, Replies, StoreLink
 from store.session_store import QueueEntry, encode_entry
@@ -237,6 +237,20 @@ class Committer:
             self.dropped += batch.discard(client_id)
             self.backlog_bytes += batch.size_bytes - before
 
+    def notify_stored(self, reader: Reader, size_bytes: int, *, has_messages: bool) -> bool:
+        """Tell a connection once what it has brought so far is stored. False: nothing waits to be stored.
+
+        What it has brought may have to wait, with the messages, for the store to have room, or not (`is_holding`).
+        """
+        candidates = (self._collecting, *reversed(self._full), *reversed(self._control))
+        if self.is_holding and not has_messages:
+            candidates = (*reversed(self._control), self._collecting, *reversed(self._full))
+        batch = next((each for each in candidates if not each.is_empty), self._in_flight)
+        if batch is None:
+            return False
+        batch.readers.append((reader, size_bytes))
+        return True
+
     def _waiting(self) -> tuple[Batch, ...]:
         return (*self._full, self._collecting)
 
@@ -312,6 +326,8 @@ class Committer:
             self._control[-1].join(control)
             if len(control.operations) >= MOST_CHANGES:
                 self._control.append(Batch())
+            if batch.is_empty:
+                batch.notify_readers()
         self._full = deque(batch for batch in self._full if not batch.is_empty)
 
     def _next_batch(self) -> Batch | None:
@@ -472,6 +488,7 @@ class Committer:
             log.info("The store accepts messages again.")
         self.commits += 1
         self.backlog_bytes -= batch.size_bytes + batch.routed_bytes
+        batch.notify_readers()
         self._send_next()  # the next batch travels while this one is acknowledged
         self._on_stored(batch, sequence_numbers)
         if self.is_congested and self.backlog_bytes <= self._backlog_bytes // 2:
