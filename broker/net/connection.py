@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NEVER = float("inf")
 LINGER_S = 5.0
 TRANSPORT_BYTES = 256 * 1024
+UNSTORED_BYTES = 1024 * 1024
+"""A client of which so much is not stored yet is not read until half of it is: one that floods holds up nobody else."""
+COUNTED_BYTES = 4 * 1024
 TIGHT_BYTES = 16 * 1024  # for a connection that lags while all send buffers together are full
 
 
@@ -30,8 +33,9 @@ class Connection(ReadingProtocol):
     """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
 
     __slots__ = (
-        "_is_behind", "_is_closing", "_is_held", "_is_tight", "_queue", "_server", "_shared_bytes", "_waiting", "blocked_since",
-        "client", "is_publishing", "is_writable", "transport", "unwritable_since",
+        "_is_ahead", "_is_behind", "_is_closing", "_is_held", "_is_tight", "_queue", "_server", "_shared_bytes",
+        "_uncounted_bytes", "_unstored_bytes", "_waiting", "blocked_since", "client", "is_publishing", "is_writable",
+        "transport", "unwritable_since",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -41,6 +45,8 @@ class Connection(ReadingProtocol):
         self._is_behind = self._is_closing = self._is_tight = False
         self.is_publishing = False  # it has published while the backlog fills: others are read first
         self._queue: SendQueue | None = None
+        self._is_ahead = False
+        self._unstored_bytes = self._uncounted_bytes = 0
         self._shared_bytes = 0  # of others' payloads, in the transport
         self.blocked_since = NEVER
         self.client = Client(server.broker, self, server.known_topics, server.receive_buffers)
@@ -60,11 +66,11 @@ class Connection(ReadingProtocol):
     def data_received(self, data: bytes) -> None:
         """Hand received bytes to the client. After many, others have their turn before it goes on."""
         client, committer = self.client, self._server.broker.committer
-        added = committer.added
+        added, backlog_bytes = committer.added, committer.backlog_bytes
         client.receive(data)
         self.flush()
-        if committer.added != added and committer.is_filling:
-            self._wait_to_publish()
+        if committer.backlog_bytes != backlog_bytes:
+            self._has_brought(committer.backlog_bytes - backlog_bytes, is_publishing=committer.added != added)
         if len(data) >= SLICE_BYTES or client.protocol.has_rest:
             self._go_on_later()
         if self._waiting:
@@ -122,11 +128,11 @@ class Connection(ReadingProtocol):
         client = self.client
         if client.protocol.has_rest and self._may_read:
             committer = self._server.broker.committer
-            added = committer.added
+            added, backlog_bytes = committer.added, committer.backlog_bytes
             client.read_rest()
             self.flush()
-            if committer.added != added and committer.is_filling:
-                self._wait_to_publish()
+            if committer.backlog_bytes != backlog_bytes:
+                self._has_brought(committer.backlog_bytes - backlog_bytes, is_publishing=committer.added != added)
             if client.protocol.has_rest:
                 self._go_on_later()
                 return
@@ -134,6 +140,33 @@ class Connection(ReadingProtocol):
             self.resume_reading()
         elif not client.protocol.has_rest:
             self._server.disconnected(self)
+
+    def _has_brought(self, size_bytes: int, *, is_publishing: bool) -> None:
+        """Count what is not stored yet; a client that has brought much waits until half of that is."""
+        committer = self._server.broker.committer
+        self._uncounted_bytes += size_bytes
+        is_much = self._uncounted_bytes >= COUNTED_BYTES
+        if is_much and committer.notify_stored(self, self._uncounted_bytes, has_messages=is_publishing):
+            self._unstored_bytes += self._uncounted_bytes
+            self._uncounted_bytes = 0
+            if self._unstored_bytes > UNSTORED_BYTES and not self._is_ahead:
+                self._is_ahead = True
+                self.pause_reading()
+        if is_publishing and committer.is_filling:
+            self._wait_to_publish()
+
+    def stored(self, size_bytes: int) -> None:
+        """So much of what it has brought is stored."""
+        self._unstored_bytes -= size_bytes
+        if self._is_ahead and self._unstored_bytes <= UNSTORED_BYTES // 2:
+            self._is_ahead = False
+            self.client.protocol.last_received = self._server.broker.monotonic()
+            self.resume_reading()
+
+    @property
+    def waits_for_store(self) -> bool:
+        """Whether it is not read until the store has taken what was brought: silence is not its fault then."""
+        return self.is_publishing or self._is_ahead
 
     def _wait_to_publish(self) -> None:
         self.is_publishing = True
@@ -315,4 +348,4 @@ class Connection(ReadingProtocol):
 
     @property
     def _may_read(self) -> bool:
-        return not self._is_held and not self.is_publishing and self._server.is_reading
+        return not (self._is_held or self._is_ahead or self.is_publishing) and self._server.is_reading

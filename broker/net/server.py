@@ -148,7 +148,7 @@ class Server:
             connection.abort()
         elif (
             self.is_reading
-            and not connection.is_publishing
+            and not connection.waits_for_store
             and connection.client.deadline() < now
             and not connection.client.is_closing
         ):

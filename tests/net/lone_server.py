@@ -43,7 +43,7 @@ class InstantCommitter:
     """Stores at once; `messages` is what it was given."""
 
     is_store_failing = is_filling = is_holding = False
-    dropped = added = 0
+    dropped = added = backlog_bytes = 0
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -58,12 +58,40 @@ class InstantCommitter:
     def set_will(self, change: Any) -> None:
         pass
 
+    def notify_stored(self, reader: Any, size_bytes: int, *, has_messages: bool) -> bool:
+        return False
+
     def operate(self, operations: Iterable[Any], then: Callable[[], None] | None = None) -> None:
         if then is not None:
             then()
 
     def own(self, change: Any, then: Callable[[], None]) -> None:
         then()
+
+
+class SlowCommitter(InstantCommitter):
+    """Stores when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[tuple[Any, int]] = []
+
+    def add(
+        self, message: Message, publisher: Publisher | None = None, packet_id: int = 0, operations: Iterable[Any] = ()
+    ) -> None:
+        self.messages.append(message)
+        self.added += 1
+        self.backlog_bytes += len(message.payload) + 300
+
+    def notify_stored(self, reader: Any, size_bytes: int, *, has_messages: bool) -> bool:
+        self.readers.append((reader, size_bytes))
+        return True
+
+    def store(self, count: int | None = None) -> None:
+        readers, self.readers = self.readers[:count], self.readers[len(self.readers) if count is None else count :]
+        for reader, size_bytes in readers:
+            self.backlog_bytes -= size_bytes
+            reader.stored(size_bytes)
 
 
 class RecordingTransport(asyncio.Transport):
@@ -132,8 +160,10 @@ class RecordingTransport(asyncio.Transport):
 class LoneServer(Server):
     """A server that nobody can reach, and the connections that a test opens on it."""
 
-    def __init__(self, plan: MemoryPlan | None = None, **settings: Any) -> None:
-        self.committer = InstantCommitter()
+    def __init__(
+        self, plan: MemoryPlan | None = None, committer: InstantCommitter | None = None, **settings: Any
+    ) -> None:
+        self.committer = committer or InstantCommitter()
         self.now = 100.0
         broker = MessageBroker(
             node_id="node",
