@@ -21,22 +21,10 @@ if TYPE_CHECKING:
     from store.model import DeviceNaming
 
 MAX_DEVICES_PER_CLIENT = 10_000
-DEVICE_BYTES = 400
-"""What a device takes that a client speaks for, besides its name: places in three dictionaries and sets, and a time."""
-
-
+DEVICE_BYTES = 200
+"""What a device takes that a client speaks for, besides its name: places in dictionaries and sets, and a time."""
 CHANGE_BYTES = 100  # of a device that has come or gone since the last write, besides its name
 WRITTEN_AT_ONCE = 5000
-
-
-class _Speaker:
-    """A connected client that speaks for devices."""
-
-    __slots__ = ("devices", "names")
-
-    def __init__(self, names: Account) -> None:
-        self.devices: set[str] = set()
-        self.names = Holder(names)
 
 
 class NodePresence:
@@ -51,9 +39,10 @@ class NodePresence:
         self._naming = naming
         self._wall_ms = wall_ms
         self._names = names
-        self._speakers: dict[str, _Speaker | None] = {}  # by client id; None: for no device yet
-        self._spoken_for: dict[str, int] = {}  # by device: by how many clients
+        self._spoken_for: dict[str, str | set[str]] = {}  # by client id; most speak for one device, or for none yet: ""
+        self._held_bytes: dict[str, int] = {}  # of those that speak for several
         self._since: dict[str, int] = {}
+        self._other_speakers: dict[str, int] = {}  # by device: how many clients speak for it besides one
         self._changed: set[str] = set()
         self._changes = Holder(names)
         self._is_unknown = False
@@ -61,7 +50,7 @@ class NodePresence:
 
     def connected(self, client_id: str) -> None:
         """Note a client; it counts as a device once it has published under its own name, now or before."""
-        self._speakers.setdefault(client_id, None)
+        self._spoken_for.setdefault(client_id, "")
         self._unproven.add(client_id)
 
     def published(self, client_id: str, topic_name: str) -> None:
@@ -71,33 +60,43 @@ class NodePresence:
     def disconnected(self, client_id: str) -> None:
         """Forget a client and the devices that only it spoke for."""
         self._unproven.discard(client_id)
-        speaker = self._speakers.pop(client_id, None)
-        if speaker is None:
-            return
-        speaker.names.refund_all()
-        for device_id in speaker.devices:
-            self._spoken_for[device_id] -= 1
-            if not self._spoken_for[device_id]:
-                del self._spoken_for[device_id], self._since[device_id]
+        self._held_bytes.pop(client_id, None)
+        devices = self._spoken_for.pop(client_id, "")
+        for device_id in devices if isinstance(devices, set) else (devices,) if devices else ():
+            self._names.refund(_size_of(device_id))
+            others = self._other_speakers.pop(device_id, 0)
+            if others > 1:
+                self._other_speakers[device_id] = others - 1
+            elif not others:
+                del self._since[device_id]
                 self._change(device_id)
 
     def _add(self, client_id: str, device_id: str) -> None:
-        if client_id not in self._speakers:
+        devices = self._spoken_for.get(client_id)
+        if devices is None or device_id == devices or (isinstance(devices, set) and device_id in devices):
             return
-        speaker = self._speakers[client_id]
-        if speaker is None:
-            speaker = _Speaker(self._names)
-        devices = speaker.devices
-        if device_id in devices or len(devices) >= MAX_DEVICES_PER_CLIENT:
+        if not self._has_room(client_id, devices, device_id):
             return
-        if not speaker.names.charge(sys.getsizeof(device_id) + DEVICE_BYTES):
-            return
-        self._speakers[client_id] = speaker
-        devices.add(device_id)
-        self._spoken_for[device_id] = self._spoken_for.get(device_id, 0) + 1
-        if device_id not in self._since:
+        if isinstance(devices, set):
+            devices.add(device_id)
+        else:
+            self._spoken_for[client_id] = {devices, device_id} if devices else device_id
+        if device_id in self._since:
+            self._other_speakers[device_id] = self._other_speakers.get(device_id, 0) + 1
+        else:
             self._since[device_id] = self._wall_ms()
             self._change(device_id)
+
+    def _has_room(self, client_id: str, devices: str | set[str], device_id: str) -> bool:
+        if isinstance(devices, set) and len(devices) >= MAX_DEVICES_PER_CLIENT:
+            return False
+        size_bytes = _size_of(device_id)
+        held_bytes = self._held_bytes.get(client_id, 0) or (_size_of(devices) if isinstance(devices, str) else 0)
+        if not self._names.charge(size_bytes, held_bytes):
+            return False
+        if devices:
+            self._held_bytes[client_id] = held_bytes + size_bytes
+        return True
 
     def _change(self, device_id: str) -> None:
         if self._is_unknown or device_id in self._changed:
@@ -170,3 +169,7 @@ class NodePresence:
         """Write everything with the next `write`: the key had expired (this process was stopped for a while)."""
         self._forget_changes()
         self._is_unknown = True
+
+
+def _size_of(device_id: str) -> int:
+    return sys.getsizeof(device_id) + DEVICE_BYTES

@@ -29,24 +29,45 @@ def speak(presence: NodePresence, client_id: str, devices: int, name: str = "x")
         presence.published(client_id, f"devices/{number}-{name}/t")
 
 
-def test_what_devices_take_is_charged_and_given_back() -> None:
+@pytest.mark.parametrize(("clients", "devices"), [(4000, 1), (20, 300)], ids=["devices", "gateways"])
+def test_what_devices_take_is_charged_and_given_back(clients: int, devices: int) -> None:
     names = Account("names", 64 * MIB)
+    presence = presence_of(names)
+    presence._naming.CACHE_SIZE = 0  # type: ignore[misc]
+    client_ids = [f"client-{number}" for number in range(clients)]
+    for client_id in client_ids:
+        presence.connected(client_id)
     tracemalloc.start()
     try:
-        presence = presence_of(names)
         before = tracemalloc.get_traced_memory()[0]
-        for number in range(20):
-            speak(presence, f"client-{number}", 500, f"client-{number}-" + "ω" * 100)
+        for client_id in client_ids:
+            for number in range(devices):
+                presence.published(client_id, f"devices/{client_id}-{number}-é/t")
         took = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    naming = 10_000 * 600  # the answers of DeviceNaming
-    assert took - naming < names.used_bytes < 3 * took
-    for number in range(20):
-        presence.disconnected(f"client-{number}")
+    assert took < names.used_bytes < 4 * took
+    for client_id in client_ids:
+        presence.disconnected(client_id)
     presence._forget_changes()
     assert names.used_bytes == 0
+    kept = (presence._since, presence._other_speakers, presence._spoken_for, presence._held_bytes)
+    assert not any(kept)
+
+
+def test_a_device_is_connected_while_somebody_speaks_for_it() -> None:
+    names = Account("names", MIB)
+    presence = presence_of(names)
+    for client_id in ("one", "two", "three"):
+        speak(presence, client_id, 2)
+    for client_id in ("two", "one"):
+        presence.disconnected(client_id)
+        assert set(presence._since) == {"0-x", "1-x"}
+    presence.disconnected("three")
     assert not presence._since
+    assert not presence._other_speakers
+    presence._forget_changes()
+    assert names.used_bytes == 0
 
 
 def test_one_client_gets_a_share_and_others_are_shown() -> None:
