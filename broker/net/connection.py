@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NEVER = float("inf")
 LINGER_S = 5.0
 TRANSPORT_BYTES = 256 * 1024
+CONNECTION_BYTES, TLS_BYTES, WEBSOCKET_BYTES = 2400, 18_500, 5000
+"""What a connection takes that does nothing, and what TLS and a WebSocket add (measured: CPython 3.11, OpenSSL 3.0)."""
 UNSTORED_BYTES = 1024 * 1024
 """A client of which so much is not stored yet is not read until half of it is: one that floods holds up nobody else."""
 COUNTED_BYTES = 4 * 1024
@@ -33,7 +35,7 @@ class Connection(ReadingProtocol):
     """A network connection. A bare TCP probe costs this object and nothing else: no session, no log line."""
 
     __slots__ = (
-        "_is_ahead", "_is_behind", "_is_closing", "_is_held", "_is_tight", "_queue", "_server", "_shared_bytes",
+        "_charged_bytes", "_is_ahead", "_is_behind", "_is_closing", "_is_held", "_is_tight", "_queue", "_server", "_shared_bytes",
         "_uncounted_bytes", "_unstored_bytes", "_waiting", "blocked_since", "client", "is_publishing", "is_writable",
         "transport", "unwritable_since",
     )  # fmt: skip
@@ -46,6 +48,7 @@ class Connection(ReadingProtocol):
         self.is_publishing = False  # it has published while the backlog fills: others are read first
         self._queue: SendQueue | None = None
         self._is_ahead = False
+        self._charged_bytes = 0
         self._unstored_bytes = self._uncounted_bytes = 0
         self._shared_bytes = 0  # of others' payloads, in the transport
         self.blocked_since = NEVER
@@ -280,6 +283,11 @@ class Connection(ReadingProtocol):
         self._is_held = False
         self.resume_reading()
 
+    def refuse(self) -> None:
+        """Close at once: there is no memory for it."""
+        self._server.broker.counters.connections_refused += 1
+        self.abort()
+
     def get_extra_info(self, name: str) -> Any:
         """Return what the socket's transport knows; None where it is gone."""
         return None if self.transport is None else self.transport.get_extra_info(name)
@@ -289,7 +297,19 @@ class Connection(ReadingProtocol):
         """What all connections keep of what has not arrived whole."""
         return self._server.receive_buffers
 
+    def charge(self, size_bytes: int) -> bool:
+        """Have the account for clients charged with what this connection takes; False where that is full."""
+        is_charged = self._server.broker.plan.clients.charge(size_bytes, self._charged_bytes)
+        if is_charged:
+            self._charged_bytes += size_bytes
+        return is_charged
+
     # --- called by the server
+
+    def refund(self) -> None:
+        """Give back what this connection takes."""
+        self._server.broker.plan.clients.refund(self._charged_bytes)
+        self._charged_bytes = 0
 
     def count_unsent(self, shared: dict[int, int]) -> int:
         """Return how many bytes of its own wait to be sent; add the payloads that others send too to `shared`, by identity."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from broker.net.connection import TLS_BYTES
 from broker.net.http_door import HttpDoor
 from broker.net.http_page import page
 from broker.net.reading import ReadingProtocol
@@ -97,7 +98,11 @@ class Door(ReadingProtocol):
             _give_place(transport, self._connection, data)
 
     def _start_tls(self, transport: asyncio.Transport, context: ssl.SSLContext, data: bytes) -> None:
-        layer = TlsLayer(transport, self, context, self._count_tls_failure)
+        if not self._connection.charge(TLS_BYTES):
+            self._connection.refuse()
+            return
+        receive_buffers = self._connection.receive_buffers
+        layer = TlsLayer(transport, self, context, receive_buffers, self._count_tls_failure)
         layer.set_protocol(Door(self._connection, self._doors, layer))
         self._connection.transport = layer
         _give_place(transport, layer, data)

@@ -6,9 +6,12 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from broker.net.connection import WEBSOCKET_BYTES
 from broker.net.http_page import HEAD_TOO_LARGE, ONLY_GET, TLS_ONLY, response
 from broker.net.reading import ReadingProtocol
 from broker.net.websocket import WebSocketLayer
+from broker.protocol.receive_buffer import BufferShare
+from broker.wire.errors import WireError
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +27,7 @@ WANTS_WEBSOCKET = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
 class HttpDoor(ReadingProtocol):
     """Collects the head, at most 8 KiB of it; its time is what the connection's CONNECT has."""
 
-    __slots__ = ("_connection", "_doors", "_head", "_is_refused", "_transport")
+    __slots__ = ("_connection", "_doors", "_head", "_is_refused", "_share", "_transport")
 
     def __init__(self, connection: Connection, doors: Doors, transport: asyncio.Transport, *, is_refused: bool) -> None:
         self._connection = connection
@@ -32,10 +35,15 @@ class HttpDoor(ReadingProtocol):
         self._transport = transport
         self._is_refused = is_refused
         self._head = b""
+        self._share = BufferShare(connection.receive_buffers)
 
     def data_received(self, data: bytes) -> None:
         """Answer once the head is whole."""
+        if self._transport.is_closing():
+            return
         self._head += data
+        if not self._has_room():
+            return
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if not METHOD.match(self._head):
             self._not_http()
@@ -46,7 +54,17 @@ class HttpDoor(ReadingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on that the socket is gone."""
+        self._share.resize(0)
         self._connection.connection_lost(exc)
+
+    def _has_room(self) -> bool:
+        is_whole = b"\r\n\r\n" in self._head or len(self._head) > MAX_HEAD_BYTES
+        try:
+            self._share.resize(0 if is_whole else len(self._head))
+        except WireError:
+            self._connection.refuse()
+            return False
+        return True
 
     def _answer(self, head: bytes, rest: bytes) -> None:
         if self._is_refused:
@@ -60,6 +78,9 @@ class HttpDoor(ReadingProtocol):
             self._respond(HTTPStatus.OK, self._doors.page)
 
     def _upgrade(self, head: bytes, rest: bytes) -> None:
+        if not self._connection.charge(WEBSOCKET_BYTES):
+            self._connection.refuse()
+            return
         layer = WebSocketLayer(self._transport, self._connection, self._doors.max_message_bytes)
         if not layer.accept(head):
             self._doors.counts.websockets_refused += 1
@@ -80,5 +101,6 @@ class HttpDoor(ReadingProtocol):
             self._doors.counts.plain_text_refused += 1
             self._transport.close()
             return
+        self._share.resize(0)
         self._transport.set_protocol(self._connection)
         self._connection.data_received(self._head)

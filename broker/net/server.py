@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from broker.net.connection import Connection
+from broker.net.connection import CONNECTION_BYTES, Connection
 from broker.net.door import Door
 from broker.net.send_buffers import SendBuffers
 from broker.protocol.fast_publish import KnownTopics
@@ -75,10 +75,10 @@ class Server:
     # --- called by connections
 
     def connected(self, connection: Connection) -> None:
-        """Count a new connection in, or cut it off where MAX_CONNECTIONS are open."""
+        """Count a new connection in, or cut it off where MAX_CONNECTIONS are open, or as many as the memory allows."""
         self.connections.add(connection)
         self.broker.counters.connections_opened += 1
-        if len(self.connections) > self._max_connections:
+        if len(self.connections) > self._max_connections or not connection.charge(CONNECTION_BYTES):
             self.broker.counters.connections_refused += 1
             connection.abort()
         elif not self.is_reading:
@@ -92,6 +92,7 @@ class Server:
     def disconnected(self, connection: Connection) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
+        connection.refund()
         if not self.connections:
             self._all_closed.set()
 

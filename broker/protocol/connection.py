@@ -49,6 +49,7 @@ _OUT_OF_PLACE = frozenset(
     (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
 )
 _FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
+NOTHING_IN_FLIGHT: set[int] = set()  # of the many connections that have not sent QoS 1 or 2 with MQTT 5
 NAMES_BYTES = 1024 * 1024  # where no account is given
 _REQUESTS = frozenset((Subscribe, Unsubscribe))
 _BEGIN_OF_V5 = re.compile(rb"\x10[\x80-\xff]{0,3}[\x00-\x7f]\x00\x04MQTT\x05")
@@ -95,7 +96,7 @@ class ServerConnection:
         self._known_topics = known_topics
         self._opened = now
         self._unread = ReceiveBuffer(receive_buffers)
-        self._in_flight: set[int] = set()
+        self._in_flight: set[int] = NOTHING_IN_FLIGHT
         self._names = names or Holder(Account("names", NAMES_BYTES))
         self._incoming_aliases: IncomingTopicAliases | None = None
         self._wants_reasons = True
@@ -301,6 +302,8 @@ class ServerConnection:
         return True
 
     def _count_in_flight(self, packet_id: int) -> None:
+        if not self._in_flight:
+            self._in_flight = set()
         self._in_flight.add(packet_id)
         if len(self._in_flight) > self._limits.receive_maximum:
             raise WireError("more than the receive maximum [v5 MQTT-3.3.4-9]", ReasonCode.RECEIVE_MAXIMUM_EXCEEDED)

@@ -49,6 +49,7 @@ MOST_LOOKUPS = 1000
 """Subscriptions of one client whose retained messages are still to be sent; beyond it the client is not read."""
 MOST_TOPICS = 1000
 TOPIC_BYTES = 100  # of a topic name that is remembered, besides its string
+NO_TASKS: set[asyncio.Task[None]] = set()
 NO_TOPICS: set[str] = set()  # of those that have not published yet
 
 
@@ -83,7 +84,7 @@ class Client:
         self._received_ms = 0
         self._names = Holder(broker.plan.names)
         self._topics: set[str] = NO_TOPICS
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = NO_TASKS
         self._is_accepted = self._is_lost = False
         self.protocol = ServerConnection(broker.limits, known_topics, receive_buffers, broker.monotonic(), self._names)
         self.session: Session | None = None
@@ -144,11 +145,15 @@ class Client:
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes more than this loop turn; it is cancelled with the connection."""
         task = asyncio.get_running_loop().create_task(work)
+        if not self._tasks:
+            self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not self._tasks:
+            self._tasks = NO_TASKS
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("A client's connection is closed because of a fault of the broker.", exc_info=error)
             self.close(ReasonCode.UNSPECIFIED_ERROR)
