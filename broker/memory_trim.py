@@ -9,6 +9,7 @@ and MALLOC_TRIM_THRESHOLD_ brought that. Where there is no glibc (musl, macOS) n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import resource
@@ -42,7 +43,8 @@ class MemoryTrim:
         """Watch until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self.check(loop.time())
+            with contextlib.suppress(OSError):  # no descriptor left to look with
+                self.check(loop.time())
             await asyncio.sleep(CHECK_S)
 
     def check(self, now_s: float) -> None:
