@@ -358,6 +358,7 @@ class Application:
             "inbox_messages_missed": counters.inbox_messages_missed,
             "connects_rejected": counters.connects_rejected,
             "connections_refused": counters.connections_refused,
+            "descriptors_refused": self._server.descriptors.refused,
             "protocol_errors": counters.protocol_errors,
             "timeouts": counters.timeouts,
             **self._bounds.node_values(),

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from broker.net.connection import CONNECTION_BYTES, Connection
+from broker.net.descriptors import DescriptorLimit
 from broker.net.door import Door
 from broker.net.send_buffers import SendBuffers
 from broker.protocol.fast_publish import KnownTopics
@@ -49,6 +50,7 @@ class Server:
         self.send_buffers = SendBuffers(broker.plan.send_buffers)
         self.connections: set[Connection] = set()
         self._max_connections = max_connections
+        self.descriptors = DescriptorLimit(broker.monotonic)
         self._send_timeout_s = send_timeout_s
         self._listener: asyncio.Server | None = None
         self._dirty: list[Connection] = []
@@ -62,6 +64,7 @@ class Server:
 
         Raises OSError when that address cannot be had.
         """
+        self.descriptors.allow(self._max_connections)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             lambda: Door(Connection(self), self.doors),
@@ -75,10 +78,12 @@ class Server:
     # --- called by connections
 
     def connected(self, connection: Connection) -> None:
-        """Count a new connection in, or cut it off where MAX_CONNECTIONS are open, or as many as the memory allows."""
+        """Count a new connection in, or cut it off where there are as many as settings, files and memory allow."""
         self.connections.add(connection)
         self.broker.counters.connections_opened += 1
-        if len(self.connections) > self._max_connections or not connection.charge(CONNECTION_BYTES):
+        count = len(self.connections)
+        is_one_too_many = count > self._max_connections or not self.descriptors.admits(count)
+        if is_one_too_many or not connection.charge(CONNECTION_BYTES):
             self.broker.counters.connections_refused += 1
             connection.abort()
         elif not self.is_reading:
