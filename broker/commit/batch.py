@@ -23,6 +23,9 @@ MESSAGE_OVERHEAD_BYTES = 256
 CHANGE_BYTES = 200
 """The same for a change."""
 
+RETAINED_BYTES = 300
+"""What a retained message weighs more: the store has more to do with it."""
+
 MOST_CHANGES = 4096
 """Changes of one commit: Redis executes them in some milliseconds."""
 
@@ -272,6 +275,7 @@ class Batch:
         self.messages.append(message)
         self.size_bytes += _size_of(message)
         if message.is_retain:
+            self.size_bytes += RETAINED_BYTES
             # [v5 MQTT-3.3.1-5] the last one stays; [v5 MQTT-3.3.1-6] an empty payload clears.
             self.retained[message.topic_name] = message if message.payload else None
 

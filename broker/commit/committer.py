@@ -41,7 +41,7 @@ HOLD_CHECK_S = 0.01
 UNBOUNDED = StoreLimits(1 << 62, 1 << 62)
 OUT_OF_MEMORY = "OOM"
 FEW_COPIES = 16
-COPY_BYTES = 100
+COPY_BYTES = 300
 """What a copy of a message weighs in its batch: a batch of BATCH_BYTES is delivered, or queued, in some tens of ms."""
 FULL_PAUSE_S = 0.25  # after the store has refused a commit for want of memory
 LINGER_S = 0.002  # four times what a SUBSCRIBE takes to the store on an idle machine

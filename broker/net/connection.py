@@ -124,9 +124,10 @@ class Connection(ReadingProtocol):
         if not self._is_behind:
             self._is_behind = True
             self.pause_reading()
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._server.go_on_later(self)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Act on the next slice of what was received."""
         self._is_behind = False
         client = self.client
         if client.protocol.has_rest and self._may_read:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from broker.net.connection import CONNECTION_BYTES, Connection
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
+TURNS_S = 0.004
 LISTEN_BACKLOG = 1024
 CLOSE_TIMEOUT_S = 3.0
 
@@ -55,6 +58,8 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._dirty: list[Connection] = []
         self.is_reading = True
+        self._behind: deque[Connection] = deque()
+        self._turns: asyncio.Handle | None = None
         self.publishers: list[Connection] = []
         """Connections that are not read because they have published while the backlog fills."""
         self._all_closed = asyncio.Event()
@@ -100,6 +105,25 @@ class Server:
         connection.refund()
         if not self.connections:
             self._all_closed.set()
+
+    def go_on_later(self, connection: Connection) -> None:
+        """Have a connection go on with what it has received, behind the others that wait for their turn."""
+        self._behind.append(connection)
+        self._schedule_turns()
+
+    def _schedule_turns(self) -> None:
+        if self._turns is None and self._behind:
+            self._turns = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Give those that wait their turns, for TURNS_S at most: then the sockets are looked at."""
+        behind, end = self._behind, time.monotonic() + TURNS_S
+        for _ in range(len(behind)):
+            behind.popleft().go_on()
+            if time.monotonic() >= end:
+                break
+        self._turns = None
+        self._schedule_turns()
 
     def wake(self, connection: Connection) -> None:
         """Flush a connection at the end of this loop turn."""

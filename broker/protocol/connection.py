@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PINGRESP = b"\xd0\x00"
 SLICE_BYTES, SLICE_PACKETS = 16 * 1024, 400
+SMALL_PACKET_BYTES = SLICE_BYTES // SLICE_PACKETS  # what one counts of a slice that is answered here, such as PINGREQ
 """What is read at once of one connection: a few ms of work; the packet that crosses the bound is read whole."""
 READ_AT_ONCE_BYTES = 32 * 1024  # what one read of a socket brings at most
 STEP_BYTES = 4 * 1024  # the number of packets is looked at so often
@@ -212,6 +213,8 @@ class ServerConnection:
             self._accept_packet(packet, packets)
             if type(packet) in _REQUESTS:
                 slice_end -= REQUEST_BYTES
+            elif type(packet) is not Publish:
+                slice_end -= SMALL_PACKET_BYTES
             position = end
 
     def _body_bounds(self, buffer: bytes, position: int) -> tuple[int, int] | None:
