@@ -365,7 +365,6 @@ TABLE: tuple[Setting, ...] = (
         str(32 * MIB),
         "Retained messages kept; never more than an eighth of what Redis may use.",
         "bytes",
-        used_by=TCP,
     ),
     Setting(
         "BATCH_MESSAGES", between(1, 65_535), "8192", "Messages in one commit to the store.", "messages", used_by=TCP

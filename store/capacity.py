@@ -224,7 +224,7 @@ def _retained_use(client: Redis, settings: Settings) -> Use:
     pipeline.memory_usage(schema.RETAINED_INDEX, samples=NODES_SAMPLED)
     count, *sizes = pipeline.execute()
     size_bytes = sum(size or 0 for size in sizes)
-    most = size_bytes // count * settings.retained_messages if count else None
+    most = min(size_bytes // count * settings.retained_messages, settings.retained_bytes) if count else None
     return Use("retained", count, size_bytes, most)
 
 

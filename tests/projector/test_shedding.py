@@ -250,8 +250,10 @@ async def test_a_commit_is_refused_whole_over_the_limit(store: redis.Redis) -> N
     keys = (
         schema.LOG, schema.committed("n"), schema.RETAINED, schema.RETAINED_INDEX, schema.of_node("member", "n"),
         schema.of_node("lost", "n"), schema.ROUTES, schema.ROUTES_VERSION, schema.of_node("inbox", "n"),
+        schema.ACCOUNTS,
     )  # fmt: skip
-    arguments = (1, 60, "frame", 10, 10, 1000, 1000, "", 1, "n", 0, 0, now_ms(), "0-0", "topic", "retained")
+    limits = (10_000, 10_000, 10_000, 10_000)
+    arguments = (1, 60, "frame", 10, 10, 1000, 1000, "", 1, "n", 0, 0, now_ms(), "0-0", *limits, "topic", "retained")
     fill_up(store)
     with pytest.raises(OutOfMemoryError):
         store.eval(commit, len(keys), *keys, *arguments)
