@@ -177,6 +177,14 @@ TABLE: tuple[Setting, ...] = (
         "History is shed before it is full.",
         "bytes",
     ),
+    Setting(
+        "MAX_DEVICES",
+        between(1, 10_000_000),
+        "50000",
+        "Devices with views of their own; messages of others are shown under one collective entry. Never more than a third of "
+        "what Redis may use can hold.",
+        "devices",
+    ),
     Setting("HISTORY_MESSAGES", between(1, 10_000_000), "10000", "Recent messages kept for each device.", "messages"),
     Setting("HISTORY_BYTES", between(1 * KIB, 1 * GIB), str(4 * MIB), "Recent messages kept for each device.", "bytes"),
     Setting(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     """Id and frame; no frame where an entry has no field `f`."""
 
 READ_BYTES = 2 * 1024 * 1024  # in one round: several thousand messages, so that a device's share of them pays
+READ_MESSAGES = 16_384  # some 500 bytes each in memory, besides what was read
 READ_ENTRIES = 2000
 
 
@@ -45,9 +46,10 @@ class IngestLog:
         """Give up the right to read, if the node has it."""
         await self._run([(self._release, [self._lease], [node_id])])
 
-    async def read(self, after: MessageId, most_bytes: int = READ_BYTES) -> list[Entry]:
-        """Return the entries after the one of `after`: `most_bytes` and a few entries at most."""
-        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, most_bytes, READ_ENTRIES])])
+    async def read(self, after: MessageId) -> list[Entry]:
+        """Return the entries after the one of `after`: READ_BYTES and READ_MESSAGES at most, or one that has more."""
+        bounds = (READ_BYTES, READ_MESSAGES, READ_ENTRIES)
+        (entries,) = await self._run([(self._read, [schema.LOG], [after.log_id, *bounds])])
         return [(log_id, _frame(fields)) for log_id, fields in entries]
 
     async def await_entry(self, after: MessageId, block_ms: int) -> None:
@@ -59,7 +61,18 @@ class IngestLog:
 
 def fills_a_read(entries: list[Entry]) -> bool:
     """Whether the reader of these is behind: there is about as much as it can read at once."""
-    return len(entries) >= READ_ENTRIES or sum(len(frame or b"") for _, frame in entries) > READ_BYTES // 2
+    frames = [frame or b"" for _, frame in entries]
+    is_full = len(frames) >= READ_ENTRIES or sum(map(len, frames)) > READ_BYTES // 2
+    return is_full or sum(map(message_count, frames)) > READ_MESSAGES // 2
+
+
+def message_count(frame: bytes) -> int:
+    """Return how many messages a frame says it holds: the head of a msgpack array. 0 where it is none."""
+    if frame[:1] == b"\xdc":
+        return int.from_bytes(frame[1:3], "big")
+    if frame[:1] == b"\xdd":
+        return int.from_bytes(frame[1:5], "big")
+    return frame[0] - 0x90 if frame and 0x90 <= frame[0] < 0xA0 else 0
 
 
 def decode_entry(frame: bytes | None) -> list[Message]:

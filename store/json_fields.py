@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Scalar = str | int | float | bool | None
     Field = tuple[str, Scalar]
 
+MAX_DOCUMENT_BYTES = 128 * 1024  # a document takes up to thirty times its size while it is decoded
 MAX_FIELDS = 64  # of one payload: its first ones, as they stand in it
 MAX_PATH_LENGTH = 128
 MAX_NESTING = 8
@@ -31,8 +32,11 @@ def fields_of(payload: bytes) -> Iterable[Field]:
     """Return path and value of each scalar in a JSON payload; nothing if it is not JSON.
 
     Objects and lists are followed (`a.b`, `a.0`); a payload that is one scalar has the path BARE_FIELD. Longer paths
-    than MAX_PATH_LENGTH, deeper ones than MAX_NESTING and all after the first MAX_FIELDS are left out.
+    than MAX_PATH_LENGTH, deeper ones than MAX_NESTING and all after the first MAX_FIELDS are left out. A payload of more than
+    MAX_DOCUMENT_BYTES has none.
     """
+    if len(payload) > MAX_DOCUMENT_BYTES:
+        return ()
     try:
         document = _decode(payload)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors

@@ -23,7 +23,16 @@ the log, and answers on their way."""
 LOG_SHARE = 0.25
 """Of the log, no more than this part of the budget waits: the views need as much again."""
 NEARLY_FULL_ABOVE = 0.90
-"""More than this although history is shed: an operator should look."""
+"""More than this although history is shed: an operator should look. Where nothing is left to shed, views do not grow."""
+DEVICES_SHARE = 1 / 3
+"""Of the budget, no more than this part is for devices: DEVICE_BYTES for each, and so there is a bound on their number."""
+DEVICE_BYTES = 8 * 1024
+"""What a device takes that stays: its record, its place in the indices, the newest piece of its history, and
+LEAST_STATE_BYTES."""
+LEAST_STATE_BYTES, MOST_STATE_BYTES = 4 * 1024, 64 * 1024
+"""Bytes of last values and topics (names, values, their places) that one device may have: with many devices, with few."""
+STATE_SHARE = 1 / 8
+"""Of the devices' part, this part is for state beyond LEAST_STATE_BYTES: divided by the number of devices."""
 ONE_SERVER = ""
 
 
@@ -51,6 +60,29 @@ def memory_of(info: Mapping[str, Any], store_bytes: int, masters: int = 1) -> Me
 def log_bound(memory: Memory, log_max_bytes: int) -> int:
     """Return how much of the log may wait: LOG_MAX_BYTES, but no more than LOG_SHARE of the budget of the log's server."""
     return min(log_max_bytes, int(LOG_SHARE * memory.budget_bytes)) if memory.budget_bytes else log_max_bytes
+
+
+def devices_bytes(memories: Mapping[str, Memory]) -> int:
+    """Return the devices' part of the budget; 0: nothing bounds it."""
+    budgets = [memory.budget_bytes for memory in memories.values()]
+    return int(DEVICES_SHARE * sum(budgets)) if all(budgets) else 0
+
+
+def most_devices(memories: Mapping[str, Memory], max_devices: int) -> int:
+    """Return how many devices there may be: MAX_DEVICES, and no more than their part of the budget can hold."""
+    size_bytes = devices_bytes(memories)
+    return min(max_devices, max(1, size_bytes // DEVICE_BYTES)) if size_bytes else max_devices
+
+
+def most_state_bytes(memories: Mapping[str, Memory], devices: int) -> int:
+    """Return how many bytes of last values and topics one of so many devices may have.
+
+    Few devices may have much each, many little: added up over any growth of a fleet, that is less than half of the devices'
+    part beyond LEAST_STATE_BYTES each (docs/limits.md).
+    """
+    size_bytes = devices_bytes(memories)
+    part = int(STATE_SHARE * size_bytes / max(1, devices)) if size_bytes else MOST_STATE_BYTES
+    return max(LEAST_STATE_BYTES, min(MOST_STATE_BYTES, part))
 
 
 def fullest(memories: Mapping[str, Memory]) -> Memory:

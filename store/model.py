@@ -5,6 +5,7 @@ No I/O here. Times are milliseconds since the epoch (UTC) and end in `_ms`.
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 import msgspec
@@ -77,7 +78,11 @@ START = MessageId(0, 0)
 
 INDEX_BITS = 16
 MAX_FRAME_MESSAGES = 1 << INDEX_BITS
-MAX_DEVICE_ID_LENGTH = 256
+MAX_DEVICE_ID_LENGTH = 256  # characters; of one that names itself now MAX_DEVICE_ID_BYTES
+MAX_DEVICE_ID_BYTES = 256
+CACHE_PLACE_BYTES = 100  # of an entry in a dictionary, about
+OTHER_DEVICES = "(other devices)"
+"""The collective device: messages of devices beyond MAX_DEVICES are shown as its own."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Message])
@@ -93,34 +98,48 @@ class DeviceNaming:
     """Tell which device a message belongs to, from its topic name or else its client id.
 
     A pattern is a topic filter in which one level is `{device}`; the first that matches names the device.
-    Answers are remembered for up to `CACHE_SIZE` topics of at most `LONGEST_CACHED` characters.
+    Answers are cached: CACHE_BYTES of them at most, for topics of up to LARGEST_CACHED characters.
     """
 
-    CACHE_SIZE = 10_000
-    LONGEST_CACHED = 200
+    CACHE_BYTES = 1024 * 1024
+    LARGEST_CACHED = 512
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self._patterns = [tuple(pattern.split("/")) for pattern in patterns]
         self._known: dict[str, str] = {}
+        self._known_bytes = 0
 
     def device_of(self, topic_name: str, client_id: str) -> str:
-        """Return the device's id: 1 to MAX_DEVICE_ID_LENGTH characters."""
+        """Return the device's id: 1 to MAX_DEVICE_ID_BYTES bytes of UTF-8."""
         known = self._known.get(topic_name)
         if known is None:
             known = self._match(topic_name)
-            if len(topic_name) <= self.LONGEST_CACHED:
-                if len(self._known) >= self.CACHE_SIZE:
-                    self._known.clear()
-                self._known[topic_name] = known
-        return known or client_id[:MAX_DEVICE_ID_LENGTH]
+            if len(topic_name) <= self.LARGEST_CACHED:
+                self._remember(topic_name, known)
+        return known or _cut(client_id)
+
+    def _remember(self, topic_name: str, device: str) -> None:
+        size_bytes = sys.getsizeof(topic_name) + sys.getsizeof(device) + CACHE_PLACE_BYTES
+        if self._known_bytes + size_bytes > self.CACHE_BYTES:
+            self._known.clear()
+            self._known_bytes = 0
+        self._known_bytes += size_bytes
+        self._known[topic_name] = device
 
     def _match(self, topic_name: str) -> str:
         levels = topic_name.split("/")
         for pattern in self._patterns:
             device = _device_level(pattern, levels)
-            if device and len(device) <= MAX_DEVICE_ID_LENGTH:
+            if device and _cut(device) == device:
                 return device
         return ""
+
+
+def _cut(name: str) -> str:
+    """Return as much of a name as MAX_DEVICE_ID_BYTES hold."""
+    if 4 * len(name) <= MAX_DEVICE_ID_BYTES:
+        return name
+    return name.encode()[:MAX_DEVICE_ID_BYTES].decode(errors="ignore")
 
 
 def _device_level(pattern: tuple[str, ...], levels: list[str]) -> str:

@@ -45,6 +45,7 @@
 
     {devices}:seen            zset     every device by last message (ms)
     {devices}:names           zset     every device at score 0: found by prefix
+    {devices}:admission       hash     refused_to: id of the last message up to which no device is new, see admit.lua
     {fleet}:record            hash     see FLEET_FIELDS
     {fleet}:imported          hash     device -> how many of its imported messages and bytes the totals count
     {fleet}:rate              hash     start of a 10 s slot (s) -> messages; kept for two hours
@@ -77,6 +78,7 @@ ROUTES = "{log}:routes"
 ROUTES_VERSION = "{log}:routes:version"
 DEVICES_SEEN = "{devices}:seen"
 DEVICES_NAMES = "{devices}:names"
+DEVICES_ADMISSION = "{devices}:admission"
 FLEET = "{fleet}:record"
 FLEET_RATE = "{fleet}:rate"
 RETENTION = "{fleet}:retention"
@@ -107,11 +109,11 @@ UNITS = (MINUTE, HOUR, DAY)
 
 RECORD_FIELDS = (
     "first_seen", "last_seen", "messages", "bytes", "client_id", "position", "history_count", "history_bytes",
-    "imported_messages", "imported_bytes", "gap"
+    "state_bytes", "imported_messages", "imported_bytes", "gap"
 )  # fmt: skip
 """Of a device's record: two times in ms, two counters (bytes are those of payloads), who published last, the id of
-the last message applied, and what the history holds. Where messages were imported: how many of those counted, and two
-ids between which no message has been counted."""
+the last message applied, what the history holds, and the bytes of values and topics. Where messages were imported: how
+many of those counted, and two ids between which no message has been counted."""
 
 FLEET_FIELDS = ("messages", "bytes", "entries", "log_bytes", "position", "mark", "mark_bytes", "trim", "trim_bytes")
 """Of the fleet's record: counters of messages, payload bytes, log entries and log bytes projected; the id of the last

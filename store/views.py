@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from store import schema
+from store.memory import MOST_STATE_BYTES
 from store.model import START, MessageId
 from store.rollups import RollupPlaces, ages_s, buckets_of
 from store.scripting import ScriptRunner, load_script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from redis.asyncio import Redis
 
@@ -89,6 +90,23 @@ class FleetWrite:
     slots: dict[int, int]
 
 
+class Growth(NamedTuple):
+    """Whether views may take more memory; most bytes of last values and topics of one device."""
+
+    is_allowed: bool
+    state_bytes: int
+
+
+class Admission(NamedTuple):
+    """How many devices there are, and which of those asked for are beyond their bound."""
+
+    devices: int
+    refused: frozenset[str]
+
+
+UNBOUNDED = Growth(True, MOST_STATE_BYTES)
+
+
 class Views:
     """The views of one store. Every method raises redis.RedisError or OSError when the store does not do it."""
 
@@ -99,21 +117,42 @@ class Views:
         self._device = load_script("position", "device")
         self._fleet = load_script("position", "fleet")
         self._index = load_script("index")
+        self._admit = load_script("position", "admit")
+        self._note = load_script("note")
 
     async def position(self) -> MessageId:
         """Return up to which message the log is projected; START if nothing is."""
         return _id(await self._redis.hget(schema.FLEET, "position"))
 
-    async def apply_devices(self, writes: Sequence[DeviceWrite], now_ms: int) -> list[MessageId | None]:
+    async def admit(self, device_ids: Iterable[str], most: int, first: MessageId, last: MessageId) -> Admission:
+        """Enter devices into the index by name before anything is written for them; `most` bounds their number.
+
+        `first`: the first message of the batch that was read; `last`: the last of the messages that these devices are of.
+        """
+        names, keys = list(device_ids), [schema.DEVICES_NAMES, schema.DEVICES_ADMISSION]
+        bounds, devices, refused = (most, str(first), str(last)), 0, set()
+        for start in range(0, len(names), INDEX_MEMBERS):
+            some = names[start : start + INDEX_MEMBERS]
+            ((devices, *admitted),) = await self._run([(self._admit, keys, [*bounds, *some])])
+            refused |= {name for name, is_admitted in zip(some, admitted, strict=True) if not is_admitted}
+        return Admission(devices, frozenset(refused))
+
+    async def apply_devices(
+        self, writes: Sequence[DeviceWrite], now_ms: int, growth: Growth = UNBOUNDED
+    ) -> list[MessageId | None]:
         """Apply each write, whole or not at all, in one round trip.
 
         Returns None for each one applied. Else it has messages that are applied already, or `after` is not applied
         yet: the device's position is returned; leave out the messages up to it and apply the rest.
         """
-        return await self.run_on_devices(self._device, [(write, ()) for write in writes], now_ms)
+        return await self.run_on_devices(self._device, [(write, ()) for write in writes], now_ms, growth)
 
     async def run_on_devices(
-        self, script: Script, writes: Sequence[tuple[DeviceWrite, Sequence[Any]]], now_ms: int
+        self,
+        script: Script,
+        writes: Sequence[tuple[DeviceWrite, Sequence[Any]]],
+        now_ms: int,
+        growth: Growth = UNBOUNDED,
     ) -> list[MessageId | None]:
         """Do the same with a script that does more than device.lua, and for each write takes more arguments at the end."""
         settings = self._settings
@@ -124,6 +163,8 @@ class Views:
             settings.history_age_s,
             schema.MAX_FIELDS,
             schema.MAX_TOPICS,
+            growth.state_bytes,
+            int(growth.is_allowed),
         ]
         ages = ages_s(settings)
         calls = [
@@ -135,9 +176,14 @@ class Views:
     async def index_devices(self, last_seen_ms: dict[str, int]) -> None:
         """Enter devices into the indices by last message and by name."""
         entries = list(last_seen_ms.items())
-        steps = (entries[start : start + INDEX_MEMBERS] for start in range(0, len(entries), INDEX_MEMBERS))
         keys = [schema.DEVICES_SEEN, schema.DEVICES_NAMES]
-        await self._run([(self._index, keys, [each for name, ms in some for each in (ms, name)]) for some in steps])
+        for start in range(0, len(entries), INDEX_MEMBERS):
+            some = entries[start : start + INDEX_MEMBERS]
+            await self._run([(self._index, keys, [each for name, ms in some for each in (ms, name)])])
+
+    async def count_left_out(self, messages: int) -> None:
+        """Count messages that are in no history because the store was full."""
+        await self._run([(self._note, [schema.RETENTION], [1, "left_out", messages])])
 
     async def apply_fleet(self, write: FleetWrite, now_ms: int) -> MessageId | None:
         """Add a batch to the totals and move the position of the log past it; the last write of a batch.

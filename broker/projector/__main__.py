@@ -37,9 +37,9 @@ async def project(configuration: Settings) -> int:
     node_id = uuid4().hex[:12]
     async with (
         contextlib.aclosing(connect_async(configuration, retries=0)) as client,
-        retaining(configuration, node_id),
+        retaining(configuration, node_id) as retention,
     ):
-        projector = Projector(client, configuration, node_id, wall_ms)
+        projector = Projector(client, configuration, node_id, wall_ms, lambda: retention.is_exhausted)
         running = asyncio.create_task(projector.run())
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -53,7 +53,7 @@ async def project(configuration: Settings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def retaining(configuration: Settings, node_id: str) -> AsyncIterator[None]:
+async def retaining(configuration: Settings, node_id: str) -> AsyncIterator[Retention]:
     """Have the store's memory watched meanwhile, over connections of their own: it has to go on while projection waits."""
     async with contextlib.aclosing(connect_async(configuration, retries=0)) as client:
         link = views_link(client, configuration)
@@ -61,7 +61,7 @@ async def retaining(configuration: Settings, node_id: str) -> AsyncIterator[None
         retention = Retention(shedding, configuration, trimming.trim, node_id, wall_ms)
         tasks = [asyncio.create_task(run) for run in (retention.run(), link.run())]
         try:
-            yield
+            yield retention
         finally:
             for task in tasks:
                 await cancel(task)

@@ -7,29 +7,35 @@ aggregated a minute at a time, where `min`, `max` and `sum` run over it in C: `b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from store.json_fields import fields_of, is_charted, storable
-from store.model import START, Message, MessageId, encode_frame
+from store.model import OTHER_DEVICES, START, Message, MessageId, encode_frame
 from store.rollups import Aggregates, merge_into
 from store.schema import MINUTE_MS, RATE_SLOT_S
 from store.views import LOG_ENTRY_BYTES, ChunkWrite, DeviceWrite, FieldWrite, FleetWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from store.json_fields import Scalar
     from store.model import DeviceNaming
 
     Position = tuple[int, int]
     """A MessageId as the plain tuple that it equals: a tenth of the cost to make."""
+    Item = tuple[Position, Message]
 
 CHUNK_MESSAGES = 128
 CHUNK_BYTES = 32 * 1024
-GROUP_MESSAGES = 2048  # keeps one run of a device's script to a few milliseconds
-GROUP_NAMES = 256  # fields, or topics: a client chooses them
+GROUP_MESSAGES = 2048  # these keep one run of a device's script to a few milliseconds
+GROUP_BYTES = 512 * 1024
+GROUP_NAMES = 128  # fields, or topics: a client chooses them
+GROUP_AGGREGATES = 1024  # of a field and a minute
+DEVICE_GROWTH_BYTES = 5 * 1024  # what a write may add to the store for a device itself: the newest piece of a history
+FIELD_GROWTH_BYTES = 600  # and for a field, besides its names: a value, and rollups of three units
 HEAD_BYTES = 256
 MAX_TOPIC_LENGTH = 1024  # of a topic in a device's list of topics
 SLOT_MS = RATE_SLOT_S * 1000
@@ -61,18 +67,24 @@ class _FieldGroup:
 
 
 class DeviceGroup:
-    """Consecutive messages of one device, up to a bound (`is_full`); `after` is the one grouped before them."""
+    """Consecutive messages of one device, up to a bound (`is_full`); `after` is the one grouped before them.
+
+    `growth_bytes`: what its write may add to the store, about. The collective device has no last values and no topics.
+    """
 
     def __init__(self, device_id: str, after: Position = START) -> None:
         self.device_id = device_id
         self.is_full = False
-        self.last_seen_ms = 0
+        self.growth_bytes = DEVICE_GROWTH_BYTES
         self._after = after
-        self._messages: list[tuple[Position, Message]] = []
+        self._has_state = device_id != OTHER_DEVICES
+        self._last_seen_ms = 0
+        self._messages: list[Item] = []
         self._payload_bytes = 0
         self._fields: dict[str, _FieldGroup] = {}
         self._topics: dict[str, Message] = {}
         self._minute = 0
+        self._aggregates = 0
         self._chunks: list[ChunkWrite] = []
         self._chunk_start = 0
         self._chunk_bytes = 0
@@ -89,27 +101,30 @@ class DeviceGroup:
         """Take in the next message of the device."""
         payload, received_ms = message.payload, message.received_ms
         self._messages.append((position, message))
-        self._topics[message.topic_name] = message
         self._payload_bytes += len(payload)
-        self.last_seen_ms = max(received_ms, self.last_seen_ms)
+        self._last_seen_ms = max(received_ms, self._last_seen_ms)
         if received_ms // MINUTE_MS != self._minute:
             self._close_minute()
             self._minute = received_ms // MINUTE_MS
-        self._add_fields(payload, received_ms)
-        self._chunk_bytes += len(payload) + len(message.properties) + len(message.topic_name) + len(message.client_id)
+        if self._has_state:
+            self._topics[message.topic_name] = message
+            self._add_fields(payload, received_ms)
+        size_bytes = len(payload) + len(message.properties) + len(message.topic_name) + len(message.client_id)
+        self._chunk_bytes += size_bytes
+        self.growth_bytes += size_bytes
         if self._chunk_bytes >= CHUNK_BYTES or len(self._messages) - self._chunk_start >= CHUNK_MESSAGES:
             self._close_chunk()
-            self.is_full = (
-                max(len(self._fields), len(self._topics)) > GROUP_NAMES or len(self._messages) >= GROUP_MESSAGES
-            )
+        self.is_full = (
+            len(self._messages) >= GROUP_MESSAGES
+            or len(self._fields) > GROUP_NAMES
+            or len(self._topics) > GROUP_NAMES
+            or self._aggregates > GROUP_AGGREGATES
+            or self.growth_bytes > GROUP_BYTES
+        )
 
-    def after(self, position: MessageId) -> DeviceGroup | None:
-        """Return the group of the messages after `position`; None when there are none."""
-        rest = DeviceGroup(self.device_id, self._after)
-        for each, message in self._messages:
-            if each > position:
-                rest.add(each, message)
-        return rest if len(rest) else None
+    def items_after(self, position: MessageId) -> list[Item]:
+        """Return the messages after `position`, for other groups."""
+        return [item for item in self._messages if item[0] > position]
 
     def write(self) -> DeviceWrite:
         """Return what the group changes at its device. Nothing can be added afterwards."""
@@ -121,7 +136,7 @@ class DeviceGroup:
             first=MessageId(*self._messages[0][0]),
             last=MessageId(*self.last),
             first_ms=self._messages[0][1].received_ms,
-            last_ms=self.last_seen_ms,
+            last_ms=self._last_seen_ms,
             messages=len(self._messages),
             payload_bytes=self._payload_bytes,
             client_id=self._messages[-1][1].client_id,
@@ -136,6 +151,7 @@ class DeviceGroup:
             field = fields.get(path)
             if field is None:
                 field = fields[path] = _FieldGroup()
+                self.growth_bytes += FIELD_GROWTH_BYTES + 4 * len(path) + 3 * len(self.device_id)
             field.value = value
             field.ts_ms = received_ms
             if value.__class__ is not str and is_charted(value):
@@ -144,6 +160,7 @@ class DeviceGroup:
     def _close_minute(self) -> None:
         for field in self._fields.values():
             field.close_minute(self._minute)
+        self._aggregates += len(self._fields)
 
     def _close_chunk(self) -> None:
         some = self._messages[self._chunk_start :]
@@ -156,37 +173,60 @@ class DeviceGroup:
 
 
 class DeviceGroups:
-    """All devices' groups of a batch, in the order in which they have to be applied."""
+    """Messages by device, in the order of the log. Groups are made one after the other as they are asked for: they take
+    many times what their messages do.
+    """
 
-    def __init__(self, naming: DeviceNaming) -> None:
-        self._device_of = naming.device_of
-        self._open: dict[str, DeviceGroup] = {}
-        self.all: list[DeviceGroup] = []
+    def __init__(self) -> None:
+        self._items: dict[str, list[Item]] = {}
 
-    def add(self, log_id: bytes, messages: Iterable[Message], first_index: int = 0) -> None:
-        """Group messages of one log entry, of which the first stands at `first_index`."""
+    def add(self, device_id: str, items: Iterable[Item]) -> None:
+        """Take in the next messages of a device."""
+        some = list(items)
+        if some:
+            self._items.setdefault(device_id, []).extend(some)
+
+    def add_entry(self, log_id: bytes, messages: Iterable[Message], naming: DeviceNaming, first_index: int = 0) -> None:
+        """Take in messages of one log entry, of which the first stands at `first_index`."""
         ms, seq = MessageId.of(log_id, first_index)
-        open_groups, device_of = self._open, self._device_of
+        items, device_of = self._items, naming.device_of
         for message in messages:
             device_id = device_of(message.topic_name, message.client_id)
-            group = open_groups.get(device_id)
-            if group is None or group.is_full:
-                group = self._start(device_id, group)
-            group.add((ms, seq), message)
+            own = items.get(device_id)
+            if own is None:
+                own = items[device_id] = []
+            own.append(((ms, seq), message))
             seq += 1
+
+    def merge(self, device_ids: Iterable[str], into: str) -> None:
+        """Take the messages of some devices as those of another one."""
+        merged = [item for device_id in {*device_ids, into} for item in self._items.pop(device_id, ())]
+        if merged:
+            self._items[into] = sorted(merged, key=itemgetter(0))
+
+    def __len__(self) -> int:
+        """Return how many messages there are."""
+        return sum(map(len, self._items.values()))
+
+    @property
+    def device_ids(self) -> list[str]:
+        """The devices."""
+        return list(self._items)
+
+    def groups(self) -> Iterator[DeviceGroup]:
+        """Yield every device's groups, in the order in which they have to be applied."""
+        for device_id, items in self._items.items():
+            group = DeviceGroup(device_id)
+            for item in items:
+                if group.is_full:
+                    yield group
+                    group = DeviceGroup(device_id, group.last)
+                group.add(*item)
+            yield group
 
     def last_seen_ms(self) -> dict[str, int]:
         """Return when each device was last heard of."""
-        seen: dict[str, int] = {}
-        for group in self.all:
-            seen[group.device_id] = max(group.last_seen_ms, seen.get(group.device_id, 0))
-        return seen
-
-    def _start(self, device_id: str, before: DeviceGroup | None) -> DeviceGroup:
-        group = DeviceGroup(device_id, START if before is None else before.last)
-        self._open[device_id] = group
-        self.all.append(group)
-        return group
+        return {device_id: max(message.received_ms for _, message in items) for device_id, items in self._items.items()}
 
 
 @dataclass
@@ -199,7 +239,7 @@ class FleetTotals:
     entries: int = 0
 
     def __post_init__(self) -> None:
-        self._first = START
+        self.first = START
         self._payload_bytes = 0
         self._log_bytes = 0
         self._slots: dict[int, int] = {}
@@ -208,7 +248,7 @@ class FleetTotals:
         """Count one entry of the log, readable or not."""
         self.last = MessageId.of(log_id, max(0, messages - 1))
         if not self.entries:
-            self._first = MessageId.of(log_id, 0)
+            self.first = MessageId.of(log_id, 0)
         self.entries += 1
         self.messages += messages
         self._log_bytes += frame_bytes + LOG_ENTRY_BYTES
@@ -224,7 +264,7 @@ class FleetTotals:
         """Return what the batch adds to the totals."""
         return FleetWrite(
             after=self.after,
-            first=self._first,
+            first=self.first,
             last=self.last,
             messages=self.messages,
             payload_bytes=self._payload_bytes,

@@ -14,33 +14,32 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from broker.projector.grouping import DeviceGroup, DeviceGroups, FleetTotals
+from broker.projector.device_writer import DeviceWriter
+from broker.projector.grouping import DeviceGroups, FleetTotals
+from broker.projector.growth_gate import GrowthGate
 from broker.projector.lag import Lag
 from store import schema
 from store.cluster_link import views_link
-from store.ingest_log import READ_BYTES, IngestLog, decode_entry, fills_a_read
+from store.ingest_log import IngestLog, decode_entry, fills_a_read
 from store.log_trimming import LogTrimming
-from store.model import START, DeviceNaming, Message, MessageId
+from store.memory import memories
+from store.model import OTHER_DEVICES, START, DeviceNaming, Message, MessageId
 from store.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from redis.asyncio import Redis
 
     from settings import Settings
-    from store.views import DeviceWrite
+    from store.ingest_log import Entry
 
 LEASE_MS = 5000
 RENEW_S = 1.0  # also how often the others look whether the lease is free
 BLOCK_MS = 250
 PACE_S = 0.1
 BACKOFF_S = (0.05, 2.0)
-TRIP_DEVICES = 256
-TRIP_MESSAGES = 4096
-# Read at once while behind: a device's write hardly costs more for four messages than for one.
-CATCH_UP_BYTES = 4 * READ_BYTES
-PREPARE_STEP = 16  # groups prepared in one turn of the event loop: a millisecond
+LOG_LINE_S = 60.0  # between two lines about the same bound
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +47,21 @@ log = logging.getLogger(__name__)
 class Projector:
     """Keeps the views of one store up to date while `run` runs.
 
-    `projected_messages`, `undecodable_entries`: counted here, by this process.
+    `projected_messages`, `undecodable_entries`: counted here, by this process. `is_exhausted` says whether shedding has
+    nothing left.
 
     The client's socket time-out has to be longer than BLOCK_MS, and it should not retry by itself
     (`connect_async(settings, retries=0)`).
     """
 
-    def __init__(self, client: Redis, settings: Settings, node_id: str, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        settings: Settings,
+        node_id: str,
+        now_ms: Callable[[], int],
+        is_exhausted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.projected_messages = 0
         self.undecodable_entries = 0
         self._link = views_link(client, settings)
@@ -62,6 +69,10 @@ class Projector:
         self._views = Views(client, settings, self._link)
         self._trimming = LogTrimming(client, settings, self._link)
         self._lag = Lag(self._trimming, now_ms)
+        self._gate = GrowthGate(
+            lambda: memories(client, settings.store_bytes), is_exhausted, self._renew_lease, settings.max_devices
+        )
+        self._writer = DeviceWriter(self._views, self._gate, now_ms)
         self._naming = DeviceNaming(settings.device_topics)
         self._node_id = node_id
         self._now_ms = now_ms
@@ -70,6 +81,7 @@ class Projector:
         self._is_behind = False
         self._is_at_end = asyncio.Event()
         self._renew_at_s = 0.0
+        self._logged_s: dict[str, float] = {}
 
     @property
     def lag_ms(self) -> int:
@@ -149,14 +161,17 @@ class Projector:
         position = self._position
         if position is None:
             position = self._position = await self._views.position()
-        entries = await self._log.read(position, CATCH_UP_BYTES if self._is_behind else READ_BYTES)
+        entries = await self._log.read(position)
         await self._measure()
         if not entries:
             return False
         self._is_behind = fills_a_read(entries)
         groups, totals = self._group(position, entries)
         self._position = None  # until all is written
-        if not await self._apply_groups(groups.all):
+        await self._admit(groups, totals)
+        is_applied = await self._writer.apply(groups)
+        await self._count_left_out()
+        if not is_applied:
             return True
         await self._views.index_devices(groups.last_seen_ms())
         self._position = await self._views.apply_fleet(totals.write(), self._now_ms())
@@ -165,14 +180,47 @@ class Projector:
             self.projected_messages += totals.messages
         return True
 
-    def _group(self, after: MessageId, entries: list[tuple[bytes, bytes | None]]) -> tuple[DeviceGroups, FleetTotals]:
-        groups, totals = DeviceGroups(self._naming), FleetTotals(after)
-        for log_id, frame in entries:
+    def _group(self, after: MessageId, entries: list[Entry]) -> tuple[DeviceGroups, FleetTotals]:
+        """Return what entries hold. They are gone afterwards: messages take as much again."""
+        groups, totals = DeviceGroups(), FleetTotals(after)
+        entries.reverse()
+        while entries:
+            log_id, frame = entries.pop()
             messages = self._decode(log_id, frame)
             totals.add_entry(log_id, len(frame or b""), len(messages))
-            groups.add(log_id, messages)
             totals.add_messages(messages)
+            groups.add_entry(log_id, messages, self._naming)
         return groups, totals
+
+    async def _admit(self, groups: DeviceGroups, totals: FleetTotals) -> None:
+        """Enter new devices as far as there may be more of them; messages of others become the collective device's."""
+        most = await self._gate.most_devices()
+        admission = await self._views.admit(groups.device_ids, most, totals.first, totals.last)
+        self._gate.devices = admission.devices
+        if admission.refused:
+            groups.merge(admission.refused, OTHER_DEVICES)
+            self._warn(
+                "devices",
+                f"There are {admission.devices} devices: no more of them are admitted. MAX_DEVICES or the store's memory "
+                f'bounds them. Messages of others are shown under "{OTHER_DEVICES}".',
+            )
+
+    async def _count_left_out(self) -> None:
+        left_out, self._writer.left_out = self._writer.left_out, 0
+        if left_out:
+            await self._views.count_left_out(left_out)
+            self._warn(
+                "left out",
+                "The store is nearly full and nothing is left to shed: messages are counted, but left out of the history. "
+                "Give Redis more memory.",
+            )
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Log a line of a kind, once a minute at most."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._logged_s.get(kind, float("-inf")) + LOG_LINE_S:
+            self._logged_s[kind] = now_s
+            log.warning("%s", text)
 
     def _decode(self, log_id: bytes, frame: bytes | None) -> list[Message]:
         try:
@@ -183,67 +231,7 @@ class Projector:
         self.undecodable_entries += 1
         return []
 
-    async def _apply_groups(self, groups: list[DeviceGroup]) -> bool:
-        """Apply every group. Another projector may have been faster with some of their messages: leave those out.
-
-        Returns False if that cannot be done: the store has lost what it had when the log was read.
-        """
-        while groups:
-            refused = await self._apply_once(groups)
-            if sum(map(len, refused)) == sum(map(len, groups)):
-                return False
-            groups = refused
-        return True
-
-    async def _apply_once(self, groups: list[DeviceGroup]) -> list[DeviceGroup]:
-        """Apply every group, a trip being prepared while the store does the one before; return what was refused."""
-        refused: list[DeviceGroup] = []
-        under_way: asyncio.Task[list[DeviceGroup]] | None = None
-        try:
-            for some in _trips(groups):
-                writes = await _prepared(some)
-                if under_way is not None:
-                    refused += await under_way
-                under_way = asyncio.create_task(self._apply_trip(some, writes))
-            if under_way is not None:
-                refused += await under_way
-        finally:
-            if under_way is not None and not under_way.done():
-                under_way.cancel()
-        return refused
-
-    async def _apply_trip(self, groups: list[DeviceGroup], writes: list[DeviceWrite]) -> list[DeviceGroup]:
-        positions = await self._views.apply_devices(writes, self._now_ms())
-        rests = [
-            group.after(position) for group, position in zip(groups, positions, strict=True) if position is not None
-        ]
-        return [rest for rest in rests if rest is not None]
-
     async def _measure(self) -> None:
         """Now and then, look how far who reads the log is behind, and cut off its old end: also while nothing comes."""
         if await self._lag.measure_if_due() and self._holds_lease:
             await self._trimming.trim()
-
-
-async def _prepared(groups: list[DeviceGroup]) -> list[DeviceWrite]:
-    """Return the groups' writes, and let the event loop send and receive meanwhile."""
-    writes = []
-    for number, group in enumerate(groups):
-        writes.append(group.write())
-        if number % PREPARE_STEP == 0:
-            await asyncio.sleep(0)
-    return writes
-
-
-def _trips(groups: list[DeviceGroup]) -> Iterator[list[DeviceGroup]]:
-    """Cut groups, in order, into round trips that are cheap enough to prepare at once."""
-    trip: list[DeviceGroup] = []
-    messages = 0
-    for group in groups:
-        if len(trip) == TRIP_DEVICES or messages > TRIP_MESSAGES:
-            yield trip
-            trip, messages = [], 0
-        trip.append(group)
-        messages += len(group)
-    if trip:
-        yield trip

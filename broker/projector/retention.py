@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class Retention:
     """Watches the store's memory while `run` runs, and sheds while this node is the one that projects.
 
-    `trim_log()` cuts off what the log does not have to keep.
+    `trim_log()` cuts off what the log does not have to keep. `is_exhausted`: memory is short and nothing is left to shed.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Retention:
         node_id: str,
         now_ms: Callable[[], int],
     ) -> None:
+        self.is_exhausted = False
         self._shedding = shedding
         self._sheddable = Sheddable(shedding, settings, now_ms)
         self._trim_log = trim_log
@@ -90,6 +91,7 @@ class Retention:
         self._sheddable.masters = [name for name, memory in memories.items() if memory.share > bound]
         self._sheddable.is_urgent = fullest(memories).share > NEARLY_FULL_ABOVE
         self._needs_room = bool(self._sheddable.masters)
+        self.is_exhausted = self.is_exhausted and self._needs_room
         return memories
 
     async def _sample(self, memories: dict[str, Memory]) -> None:
@@ -119,10 +121,13 @@ class Retention:
     async def _step(self) -> None:
         if self._steps is None:
             self._steps = self._sheddable.steps()
+        before = self._sheddable.shed.total()
         try:
             self._doing = await anext(self._steps)
+            self.is_exhausted = self.is_exhausted and self._sheddable.shed.total() == before
         except StopAsyncIteration:
             self._doing, self._steps, self._resume_s = NOTHING, None, _loop_s() + PAUSE_S
+            self.is_exhausted = True
 
     # --- what is said of it
 

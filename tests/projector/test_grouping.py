@@ -34,9 +34,9 @@ def group(batch: list[Message], cuts: list[int]) -> list[DeviceWrite]:
     writes = []
     ends = sorted({cut for cut in cuts if cut < len(batch)} | {len(batch)})
     for start, end in zip([0, *ends], ends, strict=False):
-        groups = DeviceGroups(NAMING)
-        groups.add(b"5-7", batch[start:end], start)
-        writes += [each.write() for each in groups.all]
+        groups = DeviceGroups()
+        groups.add_entry(b"5-7", batch[start:end], NAMING, start)
+        writes += [each.write() for each in groups.groups()]
     return writes
 
 
@@ -81,19 +81,21 @@ def test_history_and_counters_are_those_of_the_log_for_any_split(batch: list[Mes
 
 @given(st.lists(messages(), min_size=1, max_size=40), st.integers(0, 40))
 def test_the_rest_after_a_position_is_what_grouping_the_rest_gives(batch: list[Message], done: int) -> None:
-    groups = DeviceGroups(NAMING)
-    groups.add(b"5-7", batch)
-    rests = [each.after(MessageId.of(b"5-7", done)) for each in groups.all]
-    expected = DeviceGroups(NAMING)
-    expected.add(b"5-7", batch[done + 1 :], done + 1)
-    by_device = {each.device_id: each.write() for each in expected.all}
-    assert {rest.device_id: rest.write() for rest in rests if rest} == by_device
+    groups = DeviceGroups()
+    groups.add_entry(b"5-7", batch, NAMING)
+    rests = DeviceGroups()
+    for each in groups.groups():
+        rests.add(each.device_id, each.items_after(MessageId.of(b"5-7", done)))
+    expected = DeviceGroups()
+    expected.add_entry(b"5-7", batch[done + 1 :], NAMING, done + 1)
+    by_device = {each.device_id: each.write() for each in expected.groups()}
+    assert {rest.device_id: rest.write() for rest in rests.groups()} == by_device
 
 
 def test_long_groups_are_cut_and_chained() -> None:
-    groups = DeviceGroups(NAMING)
-    groups.add(b"1-0", [Message("devices/a/x", "c", n, 0, b"1") for n in range(3 * GROUP_MESSAGES)])
-    writes = [each.write() for each in groups.all]
+    groups = DeviceGroups()
+    groups.add_entry(b"1-0", [Message("devices/a/x", "c", n, 0, b"1") for n in range(3 * GROUP_MESSAGES)], NAMING)
+    writes = [each.write() for each in groups.groups()]
     assert [write.messages for write in writes] == [GROUP_MESSAGES] * 3
     assert [write.after for write in writes] == [START, writes[0].last, writes[1].last]
     assert all(chunk.messages == CHUNK_MESSAGES for write in writes for chunk in write.chunks)

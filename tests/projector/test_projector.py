@@ -12,8 +12,7 @@ import pytest
 import redis
 
 import settings as application_settings
-from broker.projector import Projector
-from broker.projector import projector as projector_module
+from broker.projector import Projector, device_writer
 from local.valkey import EmbeddedValkey
 from store import schema
 from store.connection import connect, connect_async
@@ -54,7 +53,7 @@ def store(settings: Settings) -> Iterator[redis.Redis]:
 def trips(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a batch written in one round trip, or in many, each prepared while the one before is under way."""
     if request.param:
-        monkeypatch.setattr(projector_module, "TRIP_DEVICES", 1)
+        monkeypatch.setattr(device_writer, "TRIP_DEVICES", 1)
 
 
 def reading(n: int) -> Message:

@@ -92,9 +92,9 @@ async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
 
 
 async def project(views: Views, messages: list[Message], log_id: bytes) -> None:
-    groups = DeviceGroups(DeviceNaming(("devices/{device}/#",)))
-    groups.add(log_id, messages)
-    assert not any(await views.apply_devices([group.write() for group in groups.all], now_ms()))
+    groups = DeviceGroups()
+    groups.add_entry(log_id, messages, DeviceNaming(("devices/{device}/#",)))
+    assert not any(await views.apply_devices([group.write() for group in groups.groups()], now_ms()))
     await views.index_devices(groups.last_seen_ms())
 
 

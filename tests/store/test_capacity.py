@@ -50,14 +50,14 @@ async def fill(settings: Settings, hours: int, size: int) -> None:
         running = asyncio.create_task(link.run())
         views = Views(client, settings, link)
         for at_ms in range(NOW_MS - hours * schema.HOUR_MS, NOW_MS, 10 * schema.MINUTE_MS):
-            groups = DeviceGroups(DeviceNaming(("devices/{device}/#",)))
+            groups = DeviceGroups()
             messages = [
                 Message(f"devices/d{n}/t", "c", at_ms + minute * schema.MINUTE_MS, 1, payload)
                 for minute in range(10)
                 for n in range(DEVICES)
             ]
-            groups.add(b"%d-0" % at_ms, messages)
-            await views.apply_devices([group.write() for group in groups.all], NOW_MS)
+            groups.add_entry(b"%d-0" % at_ms, messages, DeviceNaming(("devices/{device}/#",)))
+            await views.apply_devices([group.write() for group in groups.groups()], NOW_MS)
             await views.index_devices(groups.last_seen_ms())
         running.cancel()
 

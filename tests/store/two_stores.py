@@ -64,10 +64,10 @@ async def project(settings: Settings, rows: list[Row]) -> None:
         running = asyncio.create_task(link.run())
         views = Views(client, settings, link)
         for start in range(0, len(rows), BATCH):
-            groups = DeviceGroups(NAMING)
+            groups = DeviceGroups()
             for message_id, _, message in rows[start : start + BATCH]:
-                groups.add(message_id.log_id.encode(), [message], message_id.seq & 0xFFFF)
-            assert not any(await views.apply_devices([group.write() for group in groups.all], NOW_MS))
+                groups.add_entry(message_id.log_id.encode(), [message], NAMING, message_id.seq & 0xFFFF)
+            assert not any(await views.apply_devices([group.write() for group in groups.groups()], NOW_MS))
             await views.index_devices(groups.last_seen_ms())
         running.cancel()
 
