@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 
+from store.model import OTHER_DEVICES
 from store.times import parse_time_ms, rfc3339
 from web import current, payloads
 from web.devices import message_page
@@ -63,7 +64,9 @@ def device() -> str:
     """Show one device."""
     found = _device()
     fields = current.query().numeric_fields(found.id)
-    return render_template("devices/device.html", device=found, fields=fields, **_messages(found))
+    return render_template(
+        "devices/device.html", device=found, fields=fields, other_devices=OTHER_DEVICES, **_messages(found)
+    )
 
 
 @blueprint.get("/device/state")
