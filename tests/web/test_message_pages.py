@@ -10,7 +10,7 @@ import pytest
 from dashboard_process import log_in
 from fleet_seed import message, now_ms
 
-from store.model import MessageId
+from store.model import OTHER_DEVICES, MessageId
 from web import create_app
 from web.presentation import rfc3339
 
@@ -97,3 +97,14 @@ def test_a_page_says_that_the_long_history_is_away(settings: Settings, filled: S
     )
     assert client.get("/device?id=unknown").status_code == 503
     app.extensions["query"].close()
+
+
+def test_devices_beyond_the_bound_share_a_page_that_says_so(operator: FlaskClient, seed: Seed):
+    seed.settings = seed.settings.replace(max_devices=1)
+    seed.publish(message("devices/first/t", {"n": 1}))
+    seed.publish(message("devices/second/t", {"n": 2}), message("devices/third/t", {"n": 3}))
+    assert operator.get("/device?id=second").status_code == 404
+    page = operator.get("/device", query_string={"id": OTHER_DEVICES}).text
+    assert numbers(page) == [3, 2]
+    assert "MAX_DEVICES" in page
+    assert "MAX_DEVICES" not in operator.get("/device?id=first").text
