@@ -72,8 +72,10 @@ class Connection(ReadingProtocol):
         added, backlog_bytes = committer.added, committer.backlog_bytes
         client.receive(data)
         self.flush()
-        if committer.backlog_bytes != backlog_bytes:
-            self._has_brought(committer.backlog_bytes - backlog_bytes, is_publishing=committer.added != added)
+        if brought_bytes := committer.backlog_bytes - backlog_bytes:
+            self._uncounted_bytes += brought_bytes
+            if self._uncounted_bytes >= COUNTED_BYTES or committer.is_filling:
+                self._has_brought(committer.added != added)
         if len(data) >= SLICE_BYTES or client.protocol.has_rest:
             self._go_on_later()
         if self._waiting:
@@ -135,8 +137,9 @@ class Connection(ReadingProtocol):
             added, backlog_bytes = committer.added, committer.backlog_bytes
             client.read_rest()
             self.flush()
-            if committer.backlog_bytes != backlog_bytes:
-                self._has_brought(committer.backlog_bytes - backlog_bytes, is_publishing=committer.added != added)
+            if brought_bytes := committer.backlog_bytes - backlog_bytes:
+                self._uncounted_bytes += brought_bytes
+                self._has_brought(committer.added != added)
             if client.protocol.has_rest:
                 self._go_on_later()
                 return
@@ -145,10 +148,9 @@ class Connection(ReadingProtocol):
         elif not client.protocol.has_rest:
             self._server.disconnected(self)
 
-    def _has_brought(self, size_bytes: int, *, is_publishing: bool) -> None:
+    def _has_brought(self, is_publishing: bool) -> None:
         """Count what is not stored yet; a client that has brought much waits until half of that is."""
         committer = self._server.broker.committer
-        self._uncounted_bytes += size_bytes
         is_much = self._uncounted_bytes >= COUNTED_BYTES
         if is_much and committer.notify_stored(self, self._uncounted_bytes, has_messages=is_publishing):
             self._unstored_bytes += self._uncounted_bytes
@@ -191,24 +193,33 @@ class Connection(ReadingProtocol):
 
     def flush(self) -> int:
         """Send the client's output: in one write, or queued where the transport has enough. Return its size in bytes."""
-        output = self.client.protocol.output
+        protocol = self.client.protocol
+        output, transport = protocol.output, self.transport
         if not output:
             return 0
-        size_bytes = len(output[0]) if len(output) == 1 else sum(map(len, output))
-        transport = self.transport
         if transport is None or transport.is_closing():
             output.clear()
-        elif size_bytes <= JOINED_BYTES and self._queue is None and self.blocked_since == NEVER:
-            data = output[0] if len(output) == 1 else b"".join(output)
-            output.clear()
-            transport.write(data)
-        else:
-            if self._queue is None:
-                self._queue = SendQueue()
-            self._queue.put(output)
-            output.clear()
-            self._pump()
-            self._judge_writable()
+            return 0
+        if protocol.has_parts:
+            protocol.has_parts = False
+            if sum(map(len, output)) > JOINED_BYTES:
+                return self._queue_output(output)
+        data = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        if len(data) > JOINED_BYTES or self._queue is not None or self.blocked_since != NEVER:
+            return self._queue_output([data])
+        transport.write(data)
+        return len(data)
+
+    def _queue_output(self, output: list[bytes | memoryview]) -> int:
+        if self._queue is None:
+            self._queue = SendQueue()
+        before = self._queue.size_bytes
+        self._queue.put(output)
+        size_bytes = self._queue.size_bytes - before
+        output.clear()
+        self._pump()
+        self._judge_writable()
         return size_bytes
 
     def _pump(self) -> None:

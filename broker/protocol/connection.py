@@ -80,8 +80,8 @@ class ServerConnection:
 
     __slots__ = (
         "_in_flight", "_incoming_aliases", "_known_topics", "_limits", "_names", "_opened", "_unread", "_wants_reasons",
-        "client_maximum_packet_bytes", "close_reason", "is_v5", "keep_alive_s", "last_received", "outgoing_aliases", "output",
-        "state", "version",
+        "client_maximum_packet_bytes", "close_reason", "has_parts", "has_rest", "is_v5", "keep_alive_s", "last_received",
+        "outgoing_aliases", "output", "state", "version",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +110,10 @@ class ServerConnection:
         self.client_maximum_packet_bytes = LARGEST_PACKET_BYTES
         self.close_reason: ReasonCode | None = None
         self.output: list[bytes | memoryview] = []
+        self.has_parts = False
+        """Whether `output` has large parts of packets, which are not to be joined."""
+        self.has_rest = False
+        """Whether bytes wait that `resume` can read."""
 
     @property
     def is_closed(self) -> bool:
@@ -134,12 +138,18 @@ class ServerConnection:
         if self.state is State.CLOSED:
             return packets
         try:
-            if self._unread.has_rest:
-                self._unread.add_to_rest(data)
+            unread = self._unread
+            if unread.rest:
+                unread.add_to_rest(data)
                 return packets
-            if self._unread.chunks:
-                data = self._unread.add(data)
-            self._read(data, 0, packets)
+            if unread.chunks:
+                data = unread.add(data)
+            position = 0
+            if len(data) <= STEP_BYTES and self.state is State.CONNECTED:  # as nearly always
+                position = self._read_run(data, 0, STEP_BYTES, packets)
+                if position == len(data):
+                    return packets
+            self._read(data, position, packets)
         except WireError as error:
             self._end_because_of(error, self._unread.chunks[0] if self._unread.chunks else data)
         return packets
@@ -165,12 +175,13 @@ class ServerConnection:
         """Read the next slice of what waits: behind CONNECT once it is accepted, or behind an earlier slice."""
         self.last_received = now
         packets: list[Packet] = []
+        self.has_rest = False
         buffer, position = self._unread.take_rest()
         try:
             self._read(buffer, position, packets)
         except WireError as error:
             self._end_because_of(error, buffer)
-        if not self._unread.has_rest and not self._unread.chunks:
+        if self._unread.is_empty:
             self._unread.clear()
         return packets
 
@@ -184,38 +195,34 @@ class ServerConnection:
         """Whether bytes wait for more bytes, for their turn, or for `accept`."""
         return not self._unread.is_empty
 
-    @property
-    def has_rest(self) -> bool:
-        """Whether bytes wait that `resume` can read."""
-        return self.state is State.CONNECTED and self._unread.has_rest
-
     def _read(self, buffer: bytes, position: int, packets: list[Packet]) -> None:
+        end = len(buffer)
         slice_end, slice_packets = position + SLICE_BYTES, SLICE_PACKETS
-        while self.state is not State.CLOSED and position < len(buffer):
-            if position >= slice_end or len(packets) >= slice_packets or self.state is State.DECIDING:
+        while position < end and (state := self.state) is not State.CLOSED:
+            if position >= slice_end or len(packets) >= slice_packets or state is State.DECIDING:
                 if self._keep_rest(buffer, position):
                     return
-                slice_end = slice_packets = len(buffer)
-            if self.state is State.CONNECTED:
+                slice_end = slice_packets = end
+            if state is State.CONNECTED:
                 before, step_end = position, min(position + STEP_BYTES, slice_end)
                 position = self._read_run(buffer, position, step_end, packets)
-                if position >= step_end > before:
+                if position == end or position >= step_end > before:
                     continue
             body = self._body_bounds(buffer, position)
             if body is None:
                 self._keep(buffer, position, 1)
                 return
-            start, end = body
-            if end > len(buffer):
-                self._keep(buffer, position, end - len(buffer))
+            start, stop = body
+            if stop > end:
+                self._keep(buffer, position, stop - end)
                 return
-            packet = decode_packet(buffer[position], buffer[start:end], self.version)
+            packet = decode_packet(buffer[position], buffer[start:stop], self.version)
             self._accept_packet(packet, packets)
             if type(packet) in _REQUESTS:
                 slice_end -= REQUEST_BYTES
             elif type(packet) is not Publish:
                 slice_end -= SMALL_PACKET_BYTES
-            position = end
+            position = stop
 
     def _body_bounds(self, buffer: bytes, position: int) -> tuple[int, int] | None:
         """Return where the body of the packet at `position` begins and ends; None before its fixed header is there."""
@@ -272,6 +279,7 @@ class ServerConnection:
             if self.state is State.DECIDING or len(buffer) > READ_AT_ONCE_BYTES:
                 raise
             return False
+        self.has_rest = self.state is State.CONNECTED
         return True
 
     def _accept_packet(self, packet: Packet, packets: list[Packet]) -> None:
@@ -339,6 +347,7 @@ class ServerConnection:
             return
         self.keep_alive_s = keep_alive_s
         self.state = State.CONNECTED
+        self.has_rest = bool(self._unread.rest)
         self.output.append(data)
 
     def reject(self, reason_code: ReasonCode) -> None:
@@ -403,6 +412,7 @@ class ServerConnection:
 
     def _close(self) -> None:
         self.state = State.CLOSED
+        self.has_rest = False
         self._unread.clear()
 
     # --- time

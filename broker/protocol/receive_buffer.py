@@ -48,24 +48,20 @@ class BufferShare:
 class ReceiveBuffer:
     """What one connection keeps. The pieces of a packet are joined once when it is whole, not at each of them."""
 
-    __slots__ = ("_missing_bytes", "_position", "_rest", "_share", "chunks")
+    __slots__ = ("_missing_bytes", "_position", "_share", "chunks", "rest")
 
     def __init__(self, receive_buffers: Account) -> None:
         self._share = BufferShare(receive_buffers)
         self._missing_bytes = 0
-        self._rest = b""
+        self.rest = b""
+        """What waits for its turn, from some position on."""
         self._position = 0
         self.chunks: list[bytes] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is kept."""
-        return not self.chunks and not self._rest
-
-    @property
-    def has_rest(self) -> bool:
-        """Whether bytes wait for their turn."""
-        return bool(self._rest)
+        return not self.chunks and not self.rest
 
     # --- the beginning of a packet
 
@@ -90,20 +86,20 @@ class ReceiveBuffer:
     def keep_rest(self, buffer: bytes, position: int) -> None:
         """Keep what stands in `buffer` from `position` on, without a copy. Raises WireError as `resize`."""
         self._share.resize(len(buffer) + CHUNK_OVERHEAD_BYTES)
-        self._rest, self._position = buffer, position
+        self.rest, self._position = buffer, position
 
     def add_to_rest(self, data: bytes) -> None:
         """Keep `data` behind the rest. Raises WireError as `resize`."""
-        self.keep_rest(self._rest[self._position :] + data, 0)
+        self.keep_rest(self.rest[self._position :] + data, 0)
 
     def take_rest(self) -> tuple[bytes, int]:
         """Return the buffer and the position where its rest begins; it stays charged until it is kept anew or `clear`."""
-        rest, self._rest = self._rest, b""
+        rest, self.rest = self.rest, b""
         return rest, self._position
 
     def clear(self) -> None:
         """Keep nothing any more."""
         self.chunks.clear()
-        self._rest = b""
+        self.rest = b""
         if self._share.kept_bytes:
             self._share.resize(0)

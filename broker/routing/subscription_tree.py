@@ -139,6 +139,7 @@ class SubscriptionTree(Generic[S]):
         self._answers: BoundedCache[str, tuple[Match[S], ...]] = BoundedCache(
             answer_bytes, answer_bytes // LARGEST_PART
         )
+        self._answer_of = self._answers.entries.get
         self._shared_answers: BoundedCache[str, tuple[SharedGroup[S], ...]] = BoundedCache(shared_bytes)
         self.count = 0
         self.widest = 0
@@ -222,7 +223,7 @@ class SubscriptionTree(Generic[S]):
 
     def match(self, topic_name: str) -> tuple[Match[S], ...]:
         """Return each subscriber of a topic name once; shared subscriptions are `match_shared`'s."""
-        answer = self._answers.entries.get(topic_name)
+        answer = self._answer_of(topic_name)
         if answer is None:
             nodes = [node for node in self._nodes(topic_name) if node.subscriptions]
             size_bytes = sys.getsizeof(topic_name) + ENTRY_BYTES

@@ -275,6 +275,7 @@ class Session:
             self.counters.messages_dropped += 1  # [v5 MQTT-3.1.2-25]: as if it had been sent
             return False
         if isinstance(data, SplitPacket):
+            attachment.protocol.has_parts = True
             attachment.send(data.head)
             attachment.send(data.payload)
         else:
