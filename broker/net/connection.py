@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from broker.net.layer import Layer
 from broker.net.reading import ReadingProtocol
 from broker.net.send_queue import JOINED_BYTES, SendQueue
-from broker.protocol.connection import SLICE_BYTES
+from broker.protocol.limits import SLICE_BYTES
 from broker.session.client import Client
 from broker.wire.reason_codes import ReasonCode
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from broker.protocol.connection import READ_AT_ONCE_BYTES
+from broker.protocol.limits import READ_AT_ONCE_BYTES
 
 _BUFFER = bytearray(READ_AT_ONCE_BYTES)
 _VIEW = memoryview(_BUFFER)

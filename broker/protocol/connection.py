@@ -17,17 +17,28 @@ from typing import TYPE_CHECKING, ClassVar
 
 from broker.accounts import Account, Holder
 from broker.protocol.fast_publish import KnownTopics, read_publishes
-from broker.protocol.limits import LARGEST_PACKET_BYTES, MAX_CONNECT_BYTES, ConnectionLimits
-from broker.protocol.reason_strings import reason_string
+from broker.protocol.limits import (
+    LARGEST_PACKET_BYTES,
+    MAX_CONNECT_BYTES,
+    READ_AT_ONCE_BYTES,
+    REQUEST_BYTES,
+    SLICE_BYTES,
+    SLICE_PACKETS,
+    SMALL_PACKET_BYTES,
+    STEP_BYTES,
+    ConnectionLimits,
+)
+from broker.protocol.packet_order import check_first_byte
+from broker.protocol.reason_strings import FAULTS, reason_string
 from broker.protocol.receive_buffer import ReceiveBuffer, ReceiveBuffers
 from broker.protocol.topic_aliases import OUTGOING_BYTES, IncomingTopicAliases, OutgoingTopicAliases
 from broker.wire.codec import Answer, Packet, decode_packet, encode_within
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
 from broker.wire.disconnect import Disconnect
-from broker.wire.errors import MalformedPacketError, ProtocolViolationError, WireError
+from broker.wire.errors import ProtocolViolationError, WireError
 from broker.wire.framing import read_bounds
-from broker.wire.packet_types import PacketType, ProtocolVersion
+from broker.wire.packet_types import ProtocolVersion
 from broker.wire.ping import Pingreq
 from broker.wire.puback import Puback, Pubcomp, Pubrec, Pubrel
 from broker.wire.publish import Publish
@@ -39,31 +50,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
 PINGRESP = b"\xd0\x00"
-SLICE_BYTES, SLICE_PACKETS = 16 * 1024, 400
-SMALL_PACKET_BYTES = SLICE_BYTES // SLICE_PACKETS  # what one counts of a slice that is answered here, such as PINGREQ
-"""What is read at once of one connection: a few ms of work; the packet that crosses the bound is read whole."""
-READ_AT_ONCE_BYTES = 32 * 1024  # what one read of a socket brings at most
-STEP_BYTES = 4 * 1024  # the number of packets is looked at so often
-REQUEST_BYTES = 1024  # what a SUBSCRIBE or UNSUBSCRIBE counts for besides its bytes: it takes longer
-_OUT_OF_PLACE = frozenset(
-    # AUTH: no CONNECT that asks for enhanced authentication is accepted [v5 MQTT-4.12.0-1]
-    (0, PacketType.CONNECT, PacketType.CONNACK, PacketType.AUTH)
-)
-_FROM_SERVERS = frozenset((PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP))
 NOTHING_IN_FLIGHT: set[int] = set()  # of the many connections that have not sent QoS 1 or 2 with MQTT 5
 NAMES_BYTES = 1024 * 1024  # where no account is given
 _REQUESTS = frozenset((Subscribe, Unsubscribe))
 _BEGIN_OF_V5 = re.compile(rb"\x10[\x80-\xff]{0,3}[\x00-\x7f]\x00\x04MQTT\x05")
 V5 = ProtocolVersion.V5
-FAULTS = {
-    ReasonCode.MALFORMED_PACKET,
-    ReasonCode.PROTOCOL_ERROR,
-    ReasonCode.TOPIC_NAME_INVALID,
-    ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
-    ReasonCode.TOPIC_ALIAS_INVALID,
-    ReasonCode.PACKET_TOO_LARGE,
-    ReasonCode.QUOTA_EXCEEDED,
-}
 
 
 class State(Enum):
@@ -228,24 +219,11 @@ class ServerConnection:
         """Return where the body of the packet at `position` begins and ends; None before its fixed header is there."""
         if position >= len(buffer):
             return None
-        self._check_first_byte(buffer[position])
+        check_first_byte(buffer[position], is_connected=self.state is not State.EXPECT_CONNECT)
         max_packet_bytes = self._limits.max_packet_bytes
         if self.state is State.EXPECT_CONNECT:
             max_packet_bytes = min(max_packet_bytes, MAX_CONNECT_BYTES)
         return read_bounds(buffer, position, max_packet_bytes)
-
-    def _check_first_byte(self, first_byte: int) -> None:
-        # What is out of place is so whatever else is wrong with it, and before its length is known.
-        packet_type = first_byte >> 4
-        if self.state is State.EXPECT_CONNECT:
-            if packet_type != PacketType.CONNECT:
-                raise ProtocolViolationError("the first packet has to be CONNECT [v5 MQTT-3.1.0-1]")
-        elif packet_type in _OUT_OF_PLACE:
-            raise ProtocolViolationError(f"type {packet_type}, once connected [v5 MQTT-3.1.0-2], [v5 MQTT-4.13.1-1]")
-        elif packet_type in _FROM_SERVERS:
-            if first_byte & 0x0F:
-                raise MalformedPacketError(f"0x{first_byte:02X}: a reserved bit is set [v5 MQTT-2.1.3-1]")
-            raise ProtocolViolationError(f"a client may not send packets of type {packet_type} [v5 MQTT-4.13.1-1]")
 
     def _read_run(self, buffer: bytes, position: int, limit: int, packets: list[Packet]) -> int:
         before = len(packets)

@@ -41,6 +41,17 @@ _REASONS: Final = {
     PacketType.DISCONNECT: _END,
 }
 
+FAULTS: Final = {
+    ReasonCode.MALFORMED_PACKET,
+    ReasonCode.PROTOCOL_ERROR,
+    ReasonCode.TOPIC_NAME_INVALID,
+    ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+    ReasonCode.TOPIC_ALIAS_INVALID,
+    ReasonCode.PACKET_TOO_LARGE,
+    ReasonCode.QUOTA_EXCEEDED,
+}
+"""With these the server says that the client has broken a rule."""
+
 
 def reason_string(packet: Answer) -> str:
     """Return what explains the failures in an answer; "" for none, or where their codes say everything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lone_server import LoneServer, turns
 
-from broker.protocol.connection import SLICE_PACKETS, STEP_BYTES
+from broker.protocol.limits import SLICE_PACKETS, STEP_BYTES
 from broker.wire.connect import Will
 from broker.wire.disconnect import Disconnect
 from broker.wire.packet_types import ProtocolVersion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lone_server import LoneServer, SlowCommitter, turns
 
 from broker.net.connection import COUNTED_BYTES, UNSTORED_BYTES
-from broker.protocol.connection import SLICE_PACKETS, STEP_BYTES
+from broker.protocol.limits import SLICE_PACKETS, STEP_BYTES
 from broker.wire.packet_types import ProtocolVersion
 from broker.wire.publish import Publish
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 from test_fast_publish import connected
 
-from broker.protocol.connection import READ_AT_ONCE_BYTES, SLICE_BYTES, SLICE_PACKETS, STEP_BYTES, ServerConnection
+from broker.protocol.connection import ServerConnection
 from broker.protocol.fast_publish import KnownTopics
-from broker.protocol.limits import ConnectionLimits
+from broker.protocol.limits import (
+    READ_AT_ONCE_BYTES,
+    SLICE_BYTES,
+    SLICE_PACKETS,
+    STEP_BYTES,
+    ConnectionLimits,
+)
 from broker.protocol.receive_buffer import CHUNK_OVERHEAD_BYTES, ReceiveBuffers
 from broker.wire.connack import Connack
 from broker.wire.connect import Connect
