@@ -73,7 +73,8 @@ def load(environ: Mapping[str, str], process: Process) -> Settings:
         try:
             values[setting.name.lower()] = setting.parse(text)
         except ValueError as error:
-            shown = "its value" if setting.is_secret or "\n" in text else repr(text)
+            is_shown = not (setting.is_secret or "\n" in text or "@" in text)  # an address may hold a password
+            shown = repr(text) if is_shown else "its value"
             problems.append(f"{setting.name}: {shown} cannot be used: {error}.")
     if process == "tcp":
         problems += problems_together(values)

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from store.address import parse_address
+from store.address import PERCENT_ENCODE, parse_address
 from store.influx_address import parse_influx_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+MONGO_FORMS = "use mongodb://USER:PASSWORD@HOST:PORT/DATABASE or mongodb+srv://USER:PASSWORD@HOST/DATABASE"
 
 
 def any_text(value: str) -> str:
@@ -74,28 +77,49 @@ import sys
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 try:
-    parse_uri(sys.stdin.read())
-except (PyMongoError, ValueError) as error:
-    sys.exit(print(str(error).rstrip("."), end="") or 1)
+    print(len(parse_uri(sys.stdin.read())["nodelist"]))
+except (PyMongoError, ValueError):  # their texts may quote a part of the password
+    sys.exit(1)
 """
 
 
 def mongo_url(value: str) -> str:
     """Return the address of MongoDB."""
-    if value.startswith("mongodb+srv://"):  # to read it would ask the name service
-        return value
+    # The servers behind a name are not looked up here; all else is written as for one server.
+    scheme, is_srv, rest = value.partition("mongodb+srv://")
+    address = f"mongodb://{rest}" if is_srv and not scheme else value
     # In a process of its own: pymongo takes 16 MB, and neither the broker nor the projector needs it again.
     checked = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CHECK_MONGO_URL], input=value, capture_output=True, text=True, check=False
+        [sys.executable, "-c", CHECK_MONGO_URL], input=address, capture_output=True, text=True, check=False
     )
-    if checked.returncode:
-        raise ValueError(checked.stdout or "pymongo cannot read it")
+    try:
+        urlsplit(value)
+        servers = int(checked.stdout)
+    except ValueError:
+        raise ValueError(f"{MONGO_FORMS}; {PERCENT_ENCODE}") from None
+    host = rest.partition("/")[0].rpartition("@")[2]
+    if is_srv and (servers != 1 or ":" in host):
+        raise ValueError("mongodb+srv:// takes one HOST without a port")
+    if "#" in value:
+        raise ValueError(PERCENT_ENCODE)
     return value
 
 
 def influx_url(value: str) -> str:
     """Return the address of InfluxDB (`store.influx_address`)."""
     parse_influx_url(value)
+    return value
+
+
+def tcp_url(value: str) -> str:
+    """Return the public address of the broker, which needs a host and a port to be of use."""
+    try:
+        parts = urlsplit(value if "//" in value else f"tcp://{value}")
+        is_good = bool(parts.hostname and parts.port) and not parts.username and " " not in value
+    except ValueError:  # an odd port, or half an IPv6 address
+        is_good = False
+    if not is_good:
+        raise ValueError("use tcp://HOST:PORT, where devices reach the broker")
     return value
 
 

@@ -20,8 +20,10 @@ from settings.parsers import (
     one_of,
     private_key,
     redis_url,
+    tcp_url,
 )
 from settings.setting import Setting
+from settings.weak_secrets import KEY_CHARACTERS, PASSWORD_CHARACTERS, secret
 
 if TYPE_CHECKING:
     from settings.setting import Process
@@ -65,7 +67,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("INFLUX_TOKEN", influx_token, "", "Token for InfluxDB 2.x.", is_secret=True, used_by=TCP),
     Setting("INFLUX_MEASUREMENT", measurement, "messages", "Measurement that points are written to.", used_by=TCP),
     Setting(
-        "TCP_URL", any_text, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."
+        "TCP_URL", tcp_url, "", "Public address of the broker, shown to people; the platform's TCP Gateway sets it."
     ),
     Setting("CONTAINER", any_text, "", "Name of this container; the platform sets it.", used_by=TCP),
     Setting(
@@ -134,7 +136,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "DASHBOARD_PASSWORD",
-        any_text,
+        secret(PASSWORD_CHARACTERS),
         None,
         "Password for the dashboard and its API.",
         is_secret=True,
@@ -143,7 +145,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "SECRET_KEY",
-        any_text,
+        secret(KEY_CHARACTERS),
         None,
         "Signs the dashboard's session cookies.",
         is_secret=True,
@@ -151,7 +153,12 @@ TABLE: tuple[Setting, ...] = (
         used_by=WEB,
     ),
     Setting(
-        "API_TOKEN", any_text, "", "Bearer token for the API; empty: HTTP Basic only.", is_secret=True, used_by=WEB
+        "API_TOKEN",
+        secret(PASSWORD_CHARACTERS),
+        "",
+        "Bearer token for the API; empty: HTTP Basic only.",
+        is_secret=True,
+        used_by=WEB,
     ),
     # --- what is stored, and for how long
     Setting(

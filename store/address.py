@@ -13,18 +13,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 Kind = Literal["server", "cluster", "sentinel"]
 Server = tuple[str, int]
 """Host and port."""
 
-DEFAULT_PORTS = {"cluster": 6379, "sentinel": 26379}
+DEFAULT_PORTS = {"server": 6379, "cluster": 6379, "sentinel": 26379}
 FORMS = (
     "use redis://HOST:PORT, unix:///PATH, redis+cluster://HOST:PORT,HOST:PORT or "
     "redis+sentinel://HOST:PORT,HOST:PORT/NAME, with rediss for TLS"
 )
-_SERVER_SCHEMES = ("redis", "rediss", "unix")
+PERCENT_ENCODE = (
+    "in a user name or password percent-encode special characters: # as %23, / as %2F, ? as %3F, @ as %40, [ as %5B"
+)
+_NUMBERS = {"db", "health_check_interval", "max_connections", "protocol", "socket_connect_timeout", "socket_timeout"}
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,33 @@ def parse_address(url: str) -> StoreAddress:
     transport, _, kind = scheme.partition("+")
     if not has_scheme:
         raise ValueError(FORMS)
-    if scheme in _SERVER_SCHEMES:
-        if "," in _split(url)[0].rpartition("@")[2]:
-            raise ValueError("several hosts need redis+cluster:// or redis+sentinel://")
-        return StoreAddress("server", url)
+    if "#" in url or "@" in re.sub("^.*?://[^/?#]*", "", url):  # a password that ends the hosts' part too early
+        raise ValueError(PERCENT_ENCODE)
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError("a URL has no spaces: write one in a user name or password as %20")
+    if scheme == "unix":
+        return _with_options(StoreAddress("server", url))
+    address = _several_servers(url, transport, kind) if kind else _one_server(url, transport)
+    try:
+        urlsplit(address.any_server_url)
+    except ValueError:
+        raise ValueError(PERCENT_ENCODE) from None
+    return _with_options(address)
+
+
+def _one_server(url: str, transport: str) -> StoreAddress:
+    if transport not in {"redis", "rediss"}:
+        raise ValueError(FORMS)
+    netloc, parts = _split(url)
+    if "," in netloc.rpartition("@")[2]:
+        raise ValueError("several hosts need redis+cluster:// or redis+sentinel://")
+    _servers(netloc, "server")
+    if not re.fullmatch("/?[0-9]*", parts.path):
+        raise ValueError("after HOST:PORT only the number of a database may follow: redis://HOST:PORT/0")
+    return StoreAddress("server", url)
+
+
+def _several_servers(url: str, transport: str, kind: str) -> StoreAddress:
     if transport not in {"redis", "rediss"}:
         raise ValueError(FORMS)
     netloc, parts = _split(url)
@@ -80,6 +106,14 @@ def parse_address(url: str) -> StoreAddress:
     raise ValueError(FORMS)
 
 
+def _with_options(address: StoreAddress) -> StoreAddress:
+    """Return the address, if redis-py will take its options."""
+    for name, value in parse_qsl(urlsplit(address.any_server_url).query, keep_blank_values=True):
+        if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):
+            raise ValueError(f"the option {name} has to be a number")
+    return address
+
+
 def _split(url: str) -> tuple[str, SplitResult]:
     """Return what stands between `//` and the path, and the URL without it: urlsplit may refuse lists with `[::1]`."""
     scheme, _, rest = url.partition("://")
@@ -94,9 +128,16 @@ def _servers(netloc: str, kind: str) -> tuple[Server, ...]:
 def _server(text: str, default_port: int) -> Server:
     try:
         parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
+        host = parts.hostname or ""
+        host.encode("idna")
+    except ValueError:  # UnicodeError is one
+        raise ValueError(
+            f"a host is no name and no address (of IPv6 in brackets, as in [::1]); {PERCENT_ENCODE}"
+        ) from None
+    try:
+        port = parts.port
     except ValueError:
-        raise ValueError("a port has to be a number up to 65535, after HOST:") from None
+        raise ValueError(f"a port has to be a number up to 65535, after HOST:; {PERCENT_ENCODE}") from None
     if not host:
-        raise ValueError("a host is missing: HOST:PORT,HOST:PORT")
+        raise ValueError(f"a host is missing: HOST:PORT,HOST:PORT; {PERCENT_ENCODE}")
     return host, port or default_port

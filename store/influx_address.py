@@ -13,6 +13,8 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
+from store.address import PERCENT_ENCODE
+
 FORMS = "use http://USER:PASSWORD@HOST:PORT/DATABASE (InfluxDB 1.x) or http://HOST:PORT?org=ORG&bucket=BUCKET (2.x), or https"
 PORTS = {"http": 80, "https": 443}
 
@@ -69,9 +71,11 @@ def parse_influx_url(url: str) -> InfluxAddress:
         host, port = parts.hostname or "", parts.port
         host.encode("idna")
     except ValueError:  # UnicodeError is one
-        raise ValueError(FORMS) from None
+        raise ValueError(f"{FORMS}; {PERCENT_ENCODE}") from None
     if parts.scheme not in PORTS or not host or re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError(FORMS)
+    if "#" in url or "@" in parts.path:  # a password that ends the host's part too early
+        raise ValueError(PERCENT_ENCODE)
     where = {"host": host, "port": port or PORTS[parts.scheme], "is_tls": parts.scheme == "https"}
     return InfluxAddress(**where, **_names(parts))  # type: ignore[arg-type]
 

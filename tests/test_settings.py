@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
+from secrets import token_hex, token_urlsafe
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 import settings
+from local.credentials import load_or_create
 from local.settings_page import settings_page
 from settings import TABLE, Process, Setting, SettingsError, load
+from store.connection import connect
+from store.mongo import connect_mongo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parent.parent
 PROCESSES: tuple[Process, ...] = ("tcp", "web")
 GOOD: dict[str, str] = {
     "REDIS_URL": "redis://:hidden-1@host:1",
     "MQTT_USERNAME": "device",
-    "MQTT_PASSWORD": "hidden-2",
+    "MQTT_PASSWORD": "hidden-word-2",
     "DASHBOARD_USERNAME": "admin",
-    "DASHBOARD_PASSWORD": "hidden-3",
-    "SECRET_KEY": "hidden-4",
+    "DASHBOARD_PASSWORD": "hidden-word-3",
+    "SECRET_KEY": "hidden-key-of-tests-4",
 }
 BY_NAME = {setting.name: setting for setting in TABLE}
 SET_BY_PLATFORM = {"PORT", "REDIS_URL", "TCP_URL", "CONTAINER", "WEB_CONCURRENCY"}
@@ -115,6 +121,23 @@ BAD_VALUES = [
     ("REDIS_URL", "redis+cluster://one:1,two:x", "a port has to be a number up to 65535"),
     ("REDIS_URL", "redis+sentinel://one:1,two:2", "name the master that the Sentinels watch"),
     ("REDIS_URL", "redis+sentinel://one/name/x", "only the number of a database may follow"),
+    ("REDIS_URL", "redis://host:6379x", "a port has to be a number up to 65535"),
+    ("REDIS_URL", "redis://host:65536", "a port has to be a number up to 65535"),
+    ("REDIS_URL", "redis://[::1", "of IPv6 in brackets"),
+    ("REDIS_URL", "redis://::1:6379", "a port has to be a number up to 65535"),
+    ("REDIS_URL", "redis://ho..st:6379", "a host is no name and no address"),
+    ("REDIS_URL", "redis://:6379", "a host is missing"),
+    ("REDIS_URL", "redis://host:6379/zero", "only the number of a database may follow"),
+    ("REDIS_URL", "redis://ho st:6379", "a URL has no spaces"),
+    ("REDIS_URL", "redis://host?db=x", "the option db has to be a number"),
+    ("REDIS_URL", "rediss+cluster://host?socket_timeout=", "the option socket_timeout has to be a number"),
+    ("MONGO_URL", "mongodb+srv://host:27017/db", "one HOST without a port"),
+    ("MONGO_URL", "mongodb+srv://one,two/db", "one HOST without a port"),
+    ("MONGO_URL", "mongodb+srv://", "use mongodb://USER:PASSWORD@HOST:PORT/DATABASE"),
+    ("TCP_URL", "tcp://host", "use tcp://HOST:PORT"),
+    ("TCP_URL", "tcp://[::1", "use tcp://HOST:PORT"),
+    ("TCP_URL", "tcp://host:port", "use tcp://HOST:PORT"),
+    ("TCP_URL", "https://host/", "use tcp://HOST:PORT"),
     ("INFLUX_URL", "influx:8086/db", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
     ("INFLUX_URL", "http://user:hidden-5@host:8086", "or http://HOST:PORT?org=ORG&bucket=BUCKET"),
     ("INFLUX_URL", "http://host:8086/a/b", "use http://USER:PASSWORD@HOST:PORT/DATABASE"),
@@ -147,6 +170,13 @@ def test_a_bad_value_is_named_with_what_would_do(name: str, value: str, complain
         ("REDIS_URL", "unix:///s.sock", "unix:///s.sock"),
         ("REDIS_URL", "rediss+cluster://u:p,@one,two:2", "rediss+cluster://u:p,@one,two:2"),
         ("REDIS_URL", "redis+sentinel://one:1/name/2", "redis+sentinel://one:1/name/2"),
+        (
+            "REDIS_URL",
+            "redis://u:p%23@[::1]:6379/2?socket_timeout=1.5",
+            "redis://u:p%23@[::1]:6379/2?socket_timeout=1.5",
+        ),
+        ("TCP_URL", "tcp://tcp-1.osc-fr1.scalingo.com:20003", "tcp://tcp-1.osc-fr1.scalingo.com:20003"),
+        ("TCP_URL", "host:1883", "host:1883"),
         ("ACK_AFTER", "disk", "disk"),
     ],
 )
@@ -168,6 +198,12 @@ def test_secrets_are_never_shown():
     environ = {**GOOD, "REDIS_URL": "http://:hidden-5@host", "PORT": "x"}
     for process in PROCESSES:
         assert "hidden" not in "\n".join(problems(process, environ))
+
+
+def test_a_public_address_with_a_password_in_it_is_not_shown():
+    assert problems("tcp", {**GOOD, "TCP_URL": "tcp://u:hidden@host:1"}) == [
+        "TCP_URL: its value cannot be used: use tcp://HOST:PORT, where devices reach the broker."
+    ]
 
 
 def test_a_value_that_is_no_secret_is_shown():
@@ -213,6 +249,94 @@ def test_settings_are_frozen_and_replaced_by_copy():
     assert (loaded.port, changed.port, changed.redis_url) == (1883, 1, loaded.redis_url)
 
 
+# --- secrets that are guessed at once
+
+LENGTHS = {"DASHBOARD_PASSWORD": 8, "SECRET_KEY": 16, "API_TOKEN": 8}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_secret_that_is_too_short_is_refused(name: str):
+    process: Process = "web"
+    long_enough = "kT7-vR2_xW9.pL4!"[: LENGTHS[name]]
+    assert getattr(load({**GOOD, name: long_enough}, process), name.lower()) == long_enough
+    for short in ("x", "ab", long_enough[:-1]):
+        (problem,) = problems(process, {**GOOD, name: short})
+        assert problem == (
+            f"{name}: its value cannot be used: it is shorter than {LENGTHS[name]} characters; "
+            "make one with `openssl rand -hex 16`."
+        )
+
+
+@pytest.mark.parametrize(
+    "weak",
+    ["aaaaaaaaaaaaaaaa", "abababababababab", "aabbccddaabbccdd", "passwordpassword", "1234567890123456", "9876543210987654",
+     "abcdefghijklmnop", "ponmlkjihgfedcba", "qwertyuiopasdfgh", "Password-2026-!!", "supersecret12345", "change-me-1234567",
+     "p@ssw0rd-1234567", "your-secret-key-", "----changeme----", "example012345678"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_secret_that_everybody_tries_is_refused(name: str, weak: str):
+    process: Process = "web"
+    (problem,) = problems(process, {**GOOD, name: weak})
+    assert problem.startswith(f"{name}: its value cannot be used: it is among the first that everybody guesses")
+    assert weak not in problem
+
+
+@pytest.mark.parametrize("make", [lambda: token_hex(16), lambda: token_hex(8), lambda: token_urlsafe(16)])
+def test_secrets_that_are_generated_are_accepted(make: Callable[[], str]):
+    for _ in range(300):
+        load({**GOOD, "SECRET_KEY": make(), "DASHBOARD_PASSWORD": make()}, "web")
+
+
+def test_secrets_of_a_local_run_are_accepted(tmp_path: Path):
+    for number in range(20):
+        made = load_or_create(tmp_path / str(number))
+        for process in PROCESSES:
+            load({**made, "REDIS_URL": "redis://host"}, process)
+
+
+# --- addresses that hold a password
+
+SPECIAL = "#/?@[]%: ,\\\"'<>^`{|}äß\n"
+HARD = [
+    "redis://:{}@host:6379", "rediss://user:{}@host/1", "redis://{}:x@host", "redis+cluster://:{}@one:1,two:2",
+    "redis+sentinel://u:{}@one:1,two:2/name", "unix://u:{}@/s.sock", "mongodb://user:{}@host:27017/db", "mongodb+srv://user:{}@host/db",
+    "mongodb://{}:x@host", "http://user:{}@host:8086/db", "https://{}:x@host/db", "http://host:8086?org={}&bucket=b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", HARD)
+def test_a_password_with_special_characters_is_read_or_refused_in_one_line_and_never_shown(form: str):
+    name = {"r": "REDIS_URL", "u": "REDIS_URL", "m": "MONGO_URL", "h": "INFLUX_URL"}[form[0]]
+    for character in SPECIAL:
+        for password in (f"hunter{character}two", f"77{character}hunter@two", f"{character}hunter"):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    loaded = load({**GOOD, name: form.format(password), "INFLUX_TOKEN": "t"}, "tcp")
+                    if name == "REDIS_URL":
+                        connect(loaded).close()
+                    if name == "MONGO_URL" and "+srv" not in form:
+                        connect_mongo(loaded).client.close()
+            except SettingsError as error:
+                (problem,) = error.problems
+                assert problem.startswith(f"{name}: its value cannot be used: ")
+                assert len(problem.splitlines()) == 1
+                assert "hunter" not in problem
+                assert "two" not in problem.partition("two:2")[0]
+                assert "77" not in problem
+            encoded = form.format(quote(password, safe=""))
+            load({**GOOD, name: encoded, "INFLUX_TOKEN": "t"}, "tcp")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hunter#two@host:6379", "mongodb://u:hunter#two@host/db", "http://u:a#b@host/db"]
+)
+def test_a_password_with_a_number_sign_is_told_how_to_write_it(url: str):
+    name = {"r": "REDIS_URL", "m": "MONGO_URL", "h": "INFLUX_URL"}[url[0]]
+    (problem,) = problems("tcp", {**GOOD, name: url})
+    assert "# as %23" in problem
+
+
 # --- what repeats the table
 
 
@@ -256,7 +380,7 @@ def test_the_manifest_sets_what_is_required_and_nothing_unknown():
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_the_manifest_is_enough_to_start(process: Process):
-    values = {name: variable.get("value", "generated") for name, variable in MANIFEST["env"].items()}
+    values = {name: variable.get("value", token_hex(16)) for name, variable in MANIFEST["env"].items()}
     platform = {
         "PORT": "5000",
         "SCALINGO_REDIS_URL": "redis://h:1",
@@ -271,7 +395,9 @@ def test_the_reader_never_falls_back_to_the_process_environment(monkeypatch: pyt
     assert settings.load(GOOD, "tcp").port == 1883
 
 
-@pytest.mark.parametrize("url", ["http://host/db", "mongodb://", "mongodb://host:port/db", "mongodb://a:b@c:d@host/db"])
+@pytest.mark.parametrize(
+    "url", ["http://host/db", "mongodb:///", "mongodb://host:port/db", "mongodb://a:b@c:d@host/db"]
+)
 def test_an_address_that_is_no_mongodb_is_refused_without_being_shown(url: str):
     with pytest.raises(SettingsError) as raised:
         load({**GOOD, "MONGO_URL": url}, "web")

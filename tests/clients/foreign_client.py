@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 15.0
 LASTING_S = 600
-USERNAME, PASSWORD = "device", "right"  # the broker knows these
+USERNAME, PASSWORD = "device", "right-password"  # the broker knows these
 V5 = 5
 
 

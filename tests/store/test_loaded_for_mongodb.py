@@ -15,8 +15,8 @@ def test_a_process_loads_without_its_client(module: str) -> None:
     environ = {
         "REDIS_URL": "redis://127.0.0.1:1",
         "DASHBOARD_USERNAME": "operator",
-        "DASHBOARD_PASSWORD": "secret",
-        "SECRET_KEY": "key",
+        "DASHBOARD_PASSWORD": "right-password",
+        "SECRET_KEY": "a key for tests only",
     }
     command = [sys.executable, "-c", LOADED.format(module)]
     loaded = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)

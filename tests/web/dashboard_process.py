@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 ROOT = Path(__file__).parents[2]
-USERNAME, PASSWORD, TOKEN = "operator", "correct horse", "api-token"
+USERNAME, PASSWORD, TOKEN = "operator", "correct horse", "token-of-these-tests"
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()}
 DEADLINE_S = 30
 

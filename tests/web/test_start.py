@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
 
 def test_bad_settings_end_the_start_with_a_line_for_each():
-    process = gunicorn({"REDIS_URL": "http://nowhere", "PORT": "0", "DASHBOARD_USERNAME": "a", "SECRET_KEY": "k"})
+    process = gunicorn(
+        {"REDIS_URL": "redis://:hunter#two@nowhere", "PORT": "0", "DASHBOARD_USERNAME": "a", "SECRET_KEY": "k"}
+    )
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     lines = said.splitlines()
-    assert [line.partition(":")[0].partition(" ")[0] for line in lines] == ["PORT", "REDIS_URL", "DASHBOARD_PASSWORD"]
+    assert [line.partition(":")[0].partition(" ")[0] for line in lines] == [
+        "PORT",
+        "REDIS_URL",
+        "DASHBOARD_PASSWORD",
+        "SECRET_KEY",
+    ]
+    assert "hunter" not in said
+    assert "two" not in said
     assert "Traceback" not in said
 
 

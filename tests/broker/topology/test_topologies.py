@@ -28,7 +28,11 @@ LASTING: mqtt.Properties = [(0x11, 3600)]
 
 
 def _dashboard(url: str) -> FlaskClient:
-    words = {"DASHBOARD_USERNAME": "admin", "DASHBOARD_PASSWORD": "right", "SECRET_KEY": "for tests only"}
+    words = {
+        "DASHBOARD_USERNAME": "admin",
+        "DASHBOARD_PASSWORD": "right-password",
+        "SECRET_KEY": "a key for tests only",
+    }
     return create_app(settings.load({"REDIS_URL": url, **words}, "web")).test_client()
 
 
