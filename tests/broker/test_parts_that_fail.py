@@ -126,8 +126,10 @@ def test_a_projector_that_cannot_start_because_of_a_setting_does_not_stop_the_br
     """Its back-pressure holds meanwhile: what it cannot take fills the log to its bound, and no more."""
     certificate = Authority(tmp_path, "server").own
     process = start_broker(TLS_CERT=str(certificate.certificate), TLS_KEY=str(certificate.key), LOG_MAX_BYTES="1048576")
+    broker = psutil.Process(process.pid)
+    eventually(broker.children, "the projector runs", 20)
     certificate.certificate.write_text("nothing any more")
-    (projector,) = psutil.Process(process.pid).children()
+    (projector,) = broker.children()
     projector.kill()
     eventually(lambda: "because of a setting" in process.log, "a line that says why", 20)
     with RawClient(process.host, process.port, 4) as client:

@@ -36,7 +36,7 @@ def _dashboard(url: str) -> FlaskClient:
     return create_app(settings.load({"REDIS_URL": url, **words}, "web")).test_client()
 
 
-def _get(dashboard: FlaskClient, path: str, password: str = "right") -> TestResponse:
+def _get(dashboard: FlaskClient, path: str, password: str = "right-password") -> TestResponse:
     login = base64.b64encode(f"admin:{password}".encode()).decode()
     return dashboard.get(path, headers={"Authorization": f"Basic {login}"})
 
