@@ -54,9 +54,12 @@ class GrowthGate:
         return Growth(is_allowed, most_state_bytes(self._memories, self.devices))
 
     async def most_devices(self) -> int:
-        """Return how many devices there may be; 0 while views may not grow: no new one then."""
-        growth = await self.growth()
-        return most_devices(self._memories, self._max_devices) if growth.is_allowed else 0
+        """Return how many devices there may be, once shedding has had its time. Raises redis.RedisError, OSError.
+
+        Also while views may not grow: a record alone takes less than 1 KiB, so all new ones fit what is kept free above 95 %.
+        """
+        await self.growth()
+        return most_devices(self._memories, self._max_devices)
 
     async def _decide(self) -> bool | None:
         """Return whether views may grow; None: wait for shedding."""
