@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
+
 from store.cluster import DueWill, WillMessage
 from store.commit_log import Deliver, Enqueue, EnqueueRetained, Operation, RouteChange
 from store.session_store import sent
@@ -224,9 +226,25 @@ class Batch:
         return count
 
     def take_control(self) -> Batch:
-        """Move all that does not belong to messages into a batch of its own."""
+        """Move all that does not belong to messages into a batch of its own.
+
+        A will that waits is removed from the store before its client's next connection takes the client over: that would
+        publish it as well.
+        """
         control = Batch()
-        attached = [index in self.attached for index in range(len(self.operations))]
+        attached = [
+            index in self.attached and not self._is_before_own(index, each)
+            for index, each in enumerate(self.operations)
+        ]
+        moved = {each.client_id for index, each in enumerate(self.operations) if self._is_before_own(index, each)}
+        for client_id in moved:
+            self._keep_will_here(client_id, self.owned[client_id][0])
+        self.wills -= moved
+        self.wills |= {
+            each.client_id
+            for each, stays in zip(self.operations, attached, strict=True)
+            if stays and is_clear_will(each, each.client_id)
+        }
         for client_id, (_, place) in self.owned.items():
             control.owned[client_id] = (0, place - sum(attached[:place]))
         control.operate(change for change, stays in zip(self.operations, attached, strict=True) if not stays)
@@ -236,6 +254,16 @@ class Batch:
         self._keep_operations(attached)
         self.size_bytes = self._weigh()
         return control
+
+    def _keep_will_here(self, client_id: str, end: int) -> None:
+        """Publish a client's will among the first messages whoever serves the client: the store has it no longer."""
+        for index, message in enumerate(self.messages[:end]):
+            if message.__class__ is WillMessage and message.client_id == client_id:
+                self.messages[index] = DueWill(*msgspec.structs.astuple(message))
+
+    def _is_before_own(self, index: int, change: Change) -> bool:
+        owned = self.owned.get(change.client_id) if isinstance(change, Operation) else None
+        return owned is not None and index < owned[1] and is_clear_will(change, change.client_id)
 
     def join(self, other: Batch) -> None:
         """Put a batch without messages behind this one."""
@@ -296,6 +324,7 @@ class Batch:
             for index, each in enumerate(self.operations)
         ]
         taken = [each for each, stays in zip(self.operations, kept, strict=True) if not stays]
+        self._keep_will_here(client_id, len(self.messages))
         self._keep_operations(kept)
         self.size_bytes = self._weigh()
         return taken

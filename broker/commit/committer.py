@@ -319,7 +319,13 @@ class Committer:
     def _hold(self) -> None:
         """Have messages wait, and what is collected beside them leave."""
         self.is_holding = True
-        for batch in self._waiting():
+        for place, batch in enumerate(self._waiting()):
+            for earlier in self._waiting()[:place]:
+                for client_id in batch.owned.keys() & earlier.wills:
+                    before = earlier.size_bytes
+                    changes = earlier.take_will_changes(client_id)
+                    self.backlog_bytes += earlier.size_bytes - before
+                    self.operate(changes)
             before = batch.size_bytes
             control = batch.take_control()
             self.backlog_bytes += batch.size_bytes - before + control.size_bytes
