@@ -124,6 +124,16 @@ def clear_will(node_id: str, client_id: str, *, is_due: bool = False) -> Operati
     return Operation("HDEL", schema.of_node("wills", node_id), (field,), "" if is_due else client_id)
 
 
+def make_will_due(clear: Operation, message: Message) -> tuple[list[Change], Operation]:
+    """Return changes that have a will due at this node, whoever serves its client, and the one that publishing it brings.
+
+    `clear`: what publishing it would have brought before (`clear_will`).
+    """
+    field = f"d:{clear.client_id}"
+    due = Operation("HSET", clear.key, (field, b"0" + _encode(StoredWill(message, 0))))
+    return [clear, due], Operation("HDEL", clear.key, (field,))
+
+
 def read_will(value: bytes) -> StoredWill:
     """Return the will that `set_will` stored. Raises ValueError for anything else."""
     return _decode_will(value[1:])

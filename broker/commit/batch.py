@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import compress
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 
-from store.cluster import DueWill, WillMessage
+from store.cluster import DueWill, WillMessage, make_will_due
 from store.commit_log import Deliver, Enqueue, EnqueueRetained, Operation, RouteChange
 from store.session_store import sent
 
@@ -228,42 +228,40 @@ class Batch:
     def take_control(self) -> Batch:
         """Move all that does not belong to messages into a batch of its own.
 
-        A will that waits is removed from the store before its client's next connection takes the client over: that would
-        publish it as well.
+        A will that waits for its client's next connection to be stored is made due: that connection would publish it as well.
         """
         control = Batch()
-        attached = [
-            index in self.attached and not self._is_before_own(index, each)
-            for index, each in enumerate(self.operations)
-        ]
-        moved = {each.client_id for index, each in enumerate(self.operations) if self._is_before_own(index, each)}
-        for client_id in moved:
-            self._keep_will_here(client_id, self.owned[client_id][0])
-        self.wills -= moved
-        self.wills |= {
-            each.client_id
-            for each, stays in zip(self.operations, attached, strict=True)
-            if stays and is_clear_will(each, each.client_id)
-        }
-        for client_id, (_, place) in self.owned.items():
-            control.owned[client_id] = (0, place - sum(attached[:place]))
-        control.operate(change for change, stays in zip(self.operations, attached, strict=True) if not stays)
+        kept: list[Change] = []
+        own_at = {place: client_id for client_id, (_, place) in self.owned.items()}
+        for index, change in enumerate(self.operations):
+            if index in own_at:
+                control.owned[own_at[index]] = (0, len(control.operations))
+            if index not in self.attached:
+                control.operate([change])
+            elif self._is_before_own(index, change):
+                changes, clear = self._make_will_due(change)
+                control.operate(changes)
+                kept.append(clear)
+            else:
+                kept.append(change)
         control.then, self.then = self.then, []
         control.sent, self.sent = self.sent, {}
-        self.owned = {}
-        self._keep_operations(attached)
+        self.operations, self.owned, self.attached = kept, {}, set(range(len(kept)))
+        self.wills = {each.client_id for each in kept if each.client_id and is_clear_will(each, each.client_id)}
         self.size_bytes = self._weigh()
         return control
-
-    def _keep_will_here(self, client_id: str, end: int) -> None:
-        """Publish a client's will among the first messages whoever serves the client: the store has it no longer."""
-        for index, message in enumerate(self.messages[:end]):
-            if message.__class__ is WillMessage and message.client_id == client_id:
-                self.messages[index] = DueWill(*msgspec.structs.astuple(message))
 
     def _is_before_own(self, index: int, change: Change) -> bool:
         owned = self.owned.get(change.client_id) if isinstance(change, Operation) else None
         return owned is not None and index < owned[1] and is_clear_will(change, change.client_id)
+
+    def _make_will_due(self, clear: Change) -> tuple[list[Change], Operation]:
+        """Have a client's will published whoever serves the client; see `cluster.make_will_due`."""
+        for index, message in enumerate(self.messages):
+            if message.__class__ is WillMessage and message.client_id == clear.client_id:
+                self.messages[index] = DueWill(*msgspec.structs.astuple(message))
+                break
+        return make_will_due(cast("Operation", clear), message)
 
     def join(self, other: Batch) -> None:
         """Put a batch without messages behind this one."""
@@ -314,20 +312,18 @@ class Batch:
         if message.__class__ is WillMessage:
             self.wills.add(message.client_id)
 
-    def take_will_changes(self, client_id: str) -> list[Change]:
-        """Take out what removes a client's will from the store with its message."""
+    def make_wills_due(self, client_id: str) -> list[Change]:
+        """Make a client's wills here due; return what has to be stored for that. For a batch without control changes."""
         if client_id not in self.wills:
             return []
         self.wills.discard(client_id)
-        kept = [
-            index not in self.attached or not is_clear_will(each, client_id)
-            for index, each in enumerate(self.operations)
-        ]
-        taken = [each for each, stays in zip(self.operations, kept, strict=True) if not stays]
-        self._keep_will_here(client_id, len(self.messages))
-        self._keep_operations(kept)
+        changes: list[Change] = []
+        for index, change in enumerate(self.operations):
+            if is_clear_will(change, client_id):
+                due, self.operations[index] = self._make_will_due(change)
+                changes += due
         self.size_bytes = self._weigh()
-        return taken
+        return changes
 
     def owe(self, publisher: Publisher, packet_id: int, message: Message) -> None:
         """Note that `publisher` is to be told once `message`, of QoS 1 or 2, is stored."""

@@ -323,7 +323,7 @@ class Committer:
             for earlier in self._waiting()[:place]:
                 for client_id in batch.owned.keys() & earlier.wills:
                     before = earlier.size_bytes
-                    changes = earlier.take_will_changes(client_id)
+                    changes = earlier.make_wills_due(client_id)
                     self.backlog_bytes += earlier.size_bytes - before
                     self.operate(changes)
             before = batch.size_bytes
@@ -357,18 +357,18 @@ class Committer:
     def own(self, change: ClientChange, then: Callable[[], None]) -> None:
         """Serve a client from now on; `then` is called once that is stored."""
         if self.is_holding:
-            self._clear_waiting_will(change.client_id)
+            self._make_wills_due(change.client_id)
         batch = self._control[-1] if self.is_holding else self._collecting
         before = batch.size_bytes
         batch.own(change.client_id, change)
         batch.operate((), then)
         self._grown(batch, batch.size_bytes - before)
 
-    def _clear_waiting_will(self, client_id: str) -> None:
-        """Remove from the store a will that waits to be published: the connection that begins would publish it as well."""
+    def _make_wills_due(self, client_id: str) -> None:
+        """Make a client's wills that wait to be published due: the connection that begins would publish them as well."""
         for batch in self._waiting():
             before = batch.size_bytes
-            changes = batch.take_will_changes(client_id)
+            changes = batch.make_wills_due(client_id)
             self.backlog_bytes += batch.size_bytes - before
             self.operate(changes)
 

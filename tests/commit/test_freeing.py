@@ -158,7 +158,7 @@ async def test_what_a_client_left_unstored_is_forgotten_and_its_will_is_not() ->
     assert commits.committer.dropped == 1
 
 
-async def test_a_client_that_connects_takes_its_waiting_will_out_of_the_store_first() -> None:
+async def test_a_waiting_will_is_due_before_its_client_connects_again() -> None:
     commits = Commits()
     commits.admits = False
     commits.committer.operate([session_store.unsubscribe("client", "filter")])
@@ -168,9 +168,11 @@ async def test_a_client_that_connects_takes_its_waiting_will_out_of_the_store_fi
     commits.committer.own(cluster.own("publisher", is_new=False), lambda: None)
     commits.committer.operate([cluster.set_will("node", "publisher", StoredWill(MESSAGE, 0))])
     request = await commits.next_request()
-    assert request.index(b"HDEL") < request.index(b"own") < request.index(b"HSET")
+    assert request.index(b"c:publisher") < request.index(b"d:publisher") < request.index(b"own")
+    assert request.index(b"own") < request.rindex(b"c:publisher")  # the will that it has set since
     commits.link.answer(STORED)
     commits.admits = True
     request = await commits.next_request()
     assert b"gone" in request
-    assert b"HDEL" not in request  # it would remove the will that was set since
+    assert b"d:publisher" in request
+    assert b"c:publisher" not in request  # that would remove the will that was set since

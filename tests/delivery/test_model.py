@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.delivery.model import Model
 
 STEPS = 30
-EXAMPLES = 20
+EXAMPLES = 200
 
 
 def test_what_was_acknowledged_is_delivered(new_model: type[Model], request: pytest.FixtureRequest) -> None:
