@@ -25,6 +25,32 @@ FULL = (
     "Redis is full: messages are not acknowledged until there is room; devices keep them and send them again. "
     "Raise its memory, or shorten what is kept."
 )
+PROBE = "{log}:probe"  # never there; where commits go, in a cluster as well
+REFUSALS = {
+    "READONLY": "Redis is a read-only replica",
+    "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write",
+    "MISCONF": "Redis cannot save to its disk and takes no writes until it can",
+    "NOPERM": "Redis does not permit this user to write",
+}
+
+
+def refusal(client: Redis) -> str:
+    """Return why Redis takes no writes; "" where it does. Raises redis.RedisError while it does not answer.
+
+    Asked by a write that changes nothing: no other answer covers every reason. A full Redis takes this one.
+    """
+    try:
+        client.delete(PROBE)
+    except redis.ReadOnlyError:
+        return REFUSALS["READONLY"]
+    except redis.exceptions.NoPermissionError:
+        return REFUSALS["NOPERM"]
+    except redis.ResponseError as error:
+        code = str(error).partition(" ")[0]
+        if code not in REFUSALS:
+            raise
+        return REFUSALS[code]
+    return ""
 
 
 def store_status(client: Redis, store_bytes: int, now_ms: int) -> StoreStatus:
@@ -35,6 +61,7 @@ def store_status(client: Redis, store_bytes: int, now_ms: int) -> StoreStatus:
     servers = _servers(client)
     memories = [memory_of(info, store_bytes, len(servers)) for info in servers]
     whole, save = _together(memories), _config(client, "save")
+    refused = refusal(client)
     lag_ms, lag_entries = _lag(client, now_ms)
     return StoreStatus(
         version=str(servers[0].get("valkey_version") or servers[0].get("redis_version", "")),
@@ -42,7 +69,8 @@ def store_status(client: Redis, store_bytes: int, now_ms: int) -> StoreStatus:
         max_bytes=whole.budget_bytes,
         lag_ms=lag_ms,
         lag_entries=lag_entries,
-        warnings=list(
+        warnings=[f"{refused}: no message is acknowledged until it takes writes."] * bool(refused)
+        + list(
             dict.fromkeys(
                 warning
                 for info, memory in zip(servers, memories, strict=True)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from store.outlet_state import OutletState
     from store.retention_state import RetentionState
 
-Readiness = Literal["ready", "store_full", "store_unavailable"]
+Readiness = Literal["ready", "not_accepting", "store_full", "store_unavailable"]
 Order = Literal["newest", "oldest"]
 
 MAX_RATE_MINUTES = 120
@@ -201,12 +201,19 @@ class Query:
         return self.readiness() != "store_unavailable"
 
     def readiness(self) -> Readiness:
-        """Return whether the store answers, and has room for messages, within about PING_TIMEOUT_S. Raises nothing."""
+        """Return whether the store answers, and takes messages, within about PING_TIMEOUT_S. Raises nothing."""
+        return self.readiness_and_reason()[0]
+
+    def readiness_and_reason(self) -> tuple[Readiness, str]:
+        """Return `readiness`, and why the store takes no writes where it is "not_accepting". Raises nothing."""
         try:
             memory = health.fullest_memory(self._pinger, self._settings.store_bytes)
+            refusal = health.refusal(self._pinger)
         except redis.RedisError:
-            return "store_unavailable"
-        return "store_full" if memory.share > REFUSE_ABOVE else "ready"
+            return "store_unavailable", ""
+        if refusal:
+            return "not_accepting", refusal
+        return "store_full" if memory.share > REFUSE_ABOVE else "ready", ""
 
     def _devices(self) -> DeviceReader:
         return DeviceReader(self._redis, self._settings.quiet_after_s, self._now_ms())

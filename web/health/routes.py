@@ -1,4 +1,4 @@
-"""/healthz: this process answers. /readyz: the store does too, within about a second, and has room for messages."""
+"""/healthz: this process answers. /readyz: the store does too, within about a second, and takes messages."""
 
 from __future__ import annotations
 
@@ -23,5 +23,6 @@ def healthz() -> ResponseReturnValue:
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
     """Say whether the store answers and takes messages: 200 or 503."""
-    readiness = current.query().readiness()
-    return {"status": readiness}, 200 if readiness == "ready" else 503
+    status, reason = current.query().readiness_and_reason()
+    said = {"status": status, "reason": reason} if reason else {"status": status}
+    return said, 200 if status == "ready" else 503
