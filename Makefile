@@ -1,7 +1,7 @@
 # Everything one needs day to day. Wants Python 3.11 to 3.14 and make; the rest sets itself up in .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help run platform test check format bench docs screenshots clean
+.PHONY: help run platform test check format bench docs picture screenshots clean
 
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
 	command -v $$python >/dev/null 2>&1 && echo $$python && break; done)
@@ -38,8 +38,11 @@ docs: $(READY) ## write docs/settings.md and docs/conformance.md from settings a
 	@$(BIN)/python -m local.settings_page
 	@$(BIN)/python tests/conformance/conformance_page.py
 
-screenshots: $(READY) ## take the README's picture of the dashboard (needs Chromium)
+picture: $(READY) ## take the README's picture of the dashboard (needs Chromium)
 	@$(BIN)/python -m local.screenshot
+
+screenshots: $(READY) ## take pictures of all pages into .data/screenshots.png (needs Chromium)
+	@$(BIN)/python -m local.screenshots
 
 clean: ## delete .venv and caches; local data and passwords in .data stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache

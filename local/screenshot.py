@@ -1,4 +1,4 @@
-"""Takes the README's picture: `python -m local.screenshot`, or `make screenshots`.
+"""Takes the README's picture: `python -m local.screenshot`, or `make picture`.
 
 Runs the application with its demo fleet on ports and in a data folder of its own, logs in with Chromium, and writes
 docs/images/dashboard.png once the fleet has published for FLEET_S seconds.
@@ -41,22 +41,30 @@ BROWSER_OPTIONS = ["--no-sandbox", "--disable-quic", "--disable-background-netwo
 
 def main() -> int:
     """Take the picture; return 0, or 1 where there is no browser."""
-    browser = next(filter(None, map(shutil.which, (*BROWSERS, MAC_BROWSER))), None)
+    browser = find_browser()
     if browser is None:
-        print("No Chromium found: install it, on Debian with apt-get install chromium", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as data, _application(Path(data)) as url:
+    with tempfile.TemporaryDirectory() as data, application(Path(data)) as url:
         time.sleep(FLEET_S)  # charts need something to show
         _take(browser, url, load_or_create(Path(data) / "credentials"))
     print(f"wrote {PICTURE.relative_to(ROOT)}")
     return 0
 
 
+def find_browser() -> str | None:
+    """Return the path of Chromium; None where there is none, which is said on stderr."""
+    browser = next(filter(None, map(shutil.which, (*BROWSERS, MAC_BROWSER))), None)
+    if browser is None:
+        print("No Chromium found: install it, on Debian with apt-get install chromium", file=sys.stderr)
+    return browser
+
+
 @contextmanager
-def _application(data: Path) -> Iterator[str]:
+def application(data: Path, *, is_demo: bool = True) -> Iterator[str]:
+    """Run the application with its data in a folder, until the block ends; yields the dashboard's address."""
     web_port, mqtt_port = _free_port(), _free_port()
     environ = dict(os.environ)  # noqa: TID251  an entry point hands the environment on
-    environ.update(DATA_DIR=str(data), WEB_PORT=str(web_port), MQTT_PORT=str(mqtt_port), DEMO="1")
+    environ.update(DATA_DIR=str(data), WEB_PORT=str(web_port), MQTT_PORT=str(mqtt_port), DEMO=str(int(is_demo)))
     process = subprocess.Popen([sys.executable, "-m", "local"], cwd=ROOT, env=environ)
     try:
         _await_answer(process, web_port)
@@ -78,14 +86,15 @@ def _take(browser: str, url: str, credentials: Mapping[str, str]) -> None:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=BROWSER_OPTIONS)
         page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.5)
-        _log_in(page, url, credentials)
+        log_in(page, url, credentials)
         page.wait_for_load_state("networkidle")
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=PICTURE)
         chromium.close()
 
 
-def _log_in(page: Page, url: str, credentials: Mapping[str, str]) -> None:
+def log_in(page: Page, url: str, credentials: Mapping[str, str]) -> None:
+    """Log in as the operator."""
     page.goto(f"{url}/login")
     page.fill("input[name=username]", credentials["DASHBOARD_USERNAME"])
     page.fill("input[name=password]", credentials["DASHBOARD_PASSWORD"])
