@@ -20,6 +20,7 @@ function describe() {
   const edge = { stroke: band, width: 1, points: { show: false }, value: text };
   return {
     cursor: { drag: { x: true, y: false } },
+    scales: { x: { range: (_plot, first, last) => (first === last ? [first - 60, last + 60] : [first, last]) } },  // else years about a single point
     axes: [timeAxis(), axis({ size: 60, space: 40 })],
     bands: [{ series: [3, 1], fill: band }],
     series: [
